@@ -1,0 +1,250 @@
+"""What is asked of the shop and what it answers, as plain values.
+
+An outcome is a value and never an exception: orders are committed in groups, and an exception of one would be the
+failure of all. Amounts are whole minor units (pence); the shop has one currency, which each answer names.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+OrderStatus = Literal["placed", "paid", "declined", "cancelled"]
+"""placed: stock is reserved, payment is under way. paid: money captured, stock consumed. declined: the provider
+said no, stock released. cancelled: taken back before it was paid, stock released."""
+
+
+class LineRequest(msgspec.Struct, frozen=True):
+    """So many of a SKU. `unit_price` is for staff (replay of a history); None means the catalogue's price."""
+
+    sku: str
+    quantity: int
+    unit_price: int | None = None
+
+
+class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One order to place. The key decides whether it is new; the fingerprint whether it is the same request."""
+
+    key: str
+    fingerprint: bytes
+    lines: tuple[LineRequest, ...]
+    email: str
+    provider: str
+    token: str
+    reference: str | None = None
+    """The order's number elsewhere (an invoice of a replayed history); unique where given."""
+    cart_id: UUID | None = None
+    """Checkout: this cart is emptied in the order's transaction."""
+    cart_version: int | None = None
+    """The cart's version that the lines were read from; another version → `CartChanged`."""
+    placed_at: datetime | None = None
+    """Staff only (history): aware datetime; None means now."""
+
+
+class PlacedLine(msgspec.Struct, frozen=True):
+    """A line as it was sold."""
+
+    sku: str
+    title: str
+    quantity: int
+    unit_price: int
+    amount: int
+
+
+class PlacedOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted order, durable on the primary and its synchronous standby. A replay gives the same answer."""
+
+    id: UUID
+    status: str = "placed"
+    currency: str
+    total: int
+    lines: tuple[PlacedLine, ...]
+    email: str
+    placed_at: datetime
+    reference: str | None = None
+    replayed: bool = False
+
+
+class SoldOut(msgspec.Struct, frozen=True):
+    """A line asks for more than is available; the whole order is refused and nothing changed."""
+
+    sku: str
+    available: int
+    requested: int
+
+
+class UnknownSku(msgspec.Struct, frozen=True):
+    """These SKUs are not in the catalogue."""
+
+    skus: tuple[str, ...]
+
+
+class Unpriced(msgspec.Struct, frozen=True):
+    """These SKUs have no price in the catalogue and the request brought none."""
+
+    skus: tuple[str, ...]
+
+
+class KeyReused(msgspec.Struct, frozen=True):
+    """The idempotency key was used before, for another request."""
+
+
+class ReferenceTaken(msgspec.Struct, frozen=True):
+    """Another order carries this reference."""
+
+    reference: str
+
+
+class CartChanged(msgspec.Struct, frozen=True):
+    """The cart was changed (or checked out) since its lines were read."""
+
+
+class NoLines(msgspec.Struct, frozen=True):
+    """There is nothing to order: no lines, and the key is new."""
+
+
+Outcome = PlacedOrder | SoldOut | UnknownSku | Unpriced | KeyReused | ReferenceTaken | CartChanged | NoLines
+
+
+class OrderView(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as it is now. `refunded` is what was promised back to the customer so far."""
+
+    id: UUID
+    status: OrderStatus
+    currency: str
+    total: int
+    refunded: int
+    lines: tuple[PlacedLine, ...]
+    email: str
+    placed_at: datetime
+    reference: str | None
+
+
+class NotFound(msgspec.Struct, frozen=True):
+    """There is no such order."""
+
+
+class WrongState(msgspec.Struct, frozen=True):
+    """The order's state doesn't allow this; `status` says which one it is in."""
+
+    status: str
+
+
+class TooMuch(msgspec.Struct, frozen=True):
+    """More would be given back than was sold and not yet given back."""
+
+    sku: str
+    refundable: int
+    requested: int
+
+
+class RefundLine(msgspec.Struct, frozen=True):
+    """So many of a SKU to take back."""
+
+    sku: str
+    quantity: int
+
+
+class Refunded(msgspec.Struct, frozen=True, kw_only=True):
+    """Money promised back to a customer (a refund of an order, or a stand-alone credit: `order_id` None)."""
+
+    id: UUID
+    order_id: UUID | None
+    currency: str
+    amount: int
+    lines: tuple[PlacedLine, ...]
+    reason: str
+    reference: str | None
+    created_at: datetime
+    replayed: bool = False
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    """The unpaid order was taken back and its stock released."""
+
+    order_id: UUID
+    replayed: bool = False
+
+
+RefundOutcome = Refunded | NotFound | WrongState | TooMuch | UnknownSku | KeyReused | ReferenceTaken
+CancelOutcome = Cancelled | NotFound | WrongState | KeyReused
+CreditOutcome = Refunded | UnknownSku | Unpriced | KeyReused | ReferenceTaken
+
+
+class StockItem(msgspec.Struct, frozen=True):
+    """A change of what lies on the shelf: receipts are positive, corrections have either sign."""
+
+    sku: str
+    quantity: int
+
+
+class StockChanged(msgspec.Struct, frozen=True):
+    """The goods were booked; `items` is how many SKUs changed."""
+
+    items: int
+    replayed: bool = False
+
+
+class NotTracked(msgspec.Struct, frozen=True):
+    """These SKUs have no stock to change (postage, fees, discounts)."""
+
+    skus: tuple[str, ...]
+
+
+StockOutcome = StockChanged | UnknownSku | NotTracked | SoldOut | KeyReused
+
+
+class ProductInput(msgspec.Struct, frozen=True):
+    """A product to add or change. `unit_price` None: in the catalogue but sold only at a price staff names."""
+
+    sku: str
+    title: str
+    unit_price: int | None
+    description: str = ""
+    tracks_stock: bool = True
+    """False for postage, fees and discounts. It can't change once the SKU exists."""
+
+
+class ProductsChanged(msgspec.Struct, frozen=True):
+    """How many products were added and how many already existed."""
+
+    added: int
+    updated: int
+    replayed: bool = False
+
+
+ProductsOutcome = ProductsChanged | KeyReused
+
+
+class Product(msgspec.Struct, frozen=True):
+    """A product as customers see it. `available` None: the SKU has no stock to run out of."""
+
+    sku: str
+    title: str
+    description: str
+    unit_price: int | None
+    currency: str
+    tracks_stock: bool
+    available: int | None
+
+
+class CartLine(msgspec.Struct, frozen=True):
+    """A line of a cart at today's price."""
+
+    sku: str
+    title: str
+    quantity: int
+    unit_price: int | None
+    available: int | None
+
+
+class Cart(msgspec.Struct, frozen=True):
+    """A cart. Hand `id` and `version` to `OrderRequest` at checkout."""
+
+    id: UUID
+    version: int
+    currency: str
+    lines: tuple[CartLine, ...]
