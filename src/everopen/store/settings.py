@@ -14,7 +14,11 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         int, msgspec.Meta(ge=1, le=64, description="Connections per worker for all but orders and payments.")
     ] = 3
     connect_timeout_s: Annotated[
-        float, msgspec.Meta(gt=0, description="A node that doesn't take a connection in this time is not asked again until the next try.")
+        float,
+        msgspec.Meta(
+            gt=0,
+            description="A node that doesn't take a connection in this time is not asked again until the next try.",
+        ),
     ] = 2.0
     retry_ms: Annotated[
         float, msgspec.Meta(gt=0, description="Pause before a primary that didn't answer is tried again.")
@@ -23,5 +27,6 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float, msgspec.Meta(gt=0, description="How often the topology is looked at (one stat).")
     ] = 10.0
     deadline_s: Annotated[
-        float, msgspec.Meta(gt=0, description="A call that found no primary for so long raises StoreUnavailable.")
+        float,
+        msgspec.Meta(gt=0, description="A call that found no primary for so long raises StoreUnavailable."),
     ] = 25.0

@@ -10,17 +10,30 @@ import msgspec
 class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a worker takes orders and asks for money."""
 
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", description="Currency of the shop (ISO 4217).")] = "GBP"
+    currency: Annotated[
+        str, msgspec.Meta(pattern="^[A-Z]{3}$", description="Currency of the shop (ISO 4217).")
+    ] = "GBP"
     lanes: Annotated[
-        int, msgspec.Meta(ge=1, le=16, description="Lanes per worker; each commits groups on its own connection.")
+        int,
+        msgspec.Meta(ge=1, le=16, description="Lanes per worker; each commits groups on its own connection."),
     ] = 2
-    group_max: Annotated[int, msgspec.Meta(ge=1, le=2000, description="Most orders that one commit takes.")] = 256
-    group_lines_max: Annotated[int, msgspec.Meta(ge=1, description="Most order lines that one commit takes.")] = 4000
+    group_max: Annotated[
+        int, msgspec.Meta(ge=1, le=2000, description="Most orders that one commit takes.")
+    ] = 256
+    group_lines_max: Annotated[
+        int, msgspec.Meta(ge=1, description="Most order lines that one commit takes.")
+    ] = 4000
     queue_max: Annotated[
-        int, msgspec.Meta(ge=1, description="Most orders that wait in a worker; one more is answered 'unavailable'.")
+        int,
+        msgspec.Meta(
+            ge=1, description="Most orders that wait in a worker; one more is answered 'unavailable'."
+        ),
     ] = 20_000
     order_deadline_s: Annotated[
-        float, msgspec.Meta(gt=0, description="An order that found no primary for so long is answered 'unavailable'.")
+        float,
+        msgspec.Meta(
+            gt=0, description="An order that found no primary for so long is answered 'unavailable'."
+        ),
     ] = 25.0
     second_lane_orders: Annotated[
         int,
@@ -30,22 +43,30 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         int, msgspec.Meta(ge=1, le=256, description="Calls to payment providers at once, per worker.")
     ] = 8
     payer_queue_max: Annotated[
-        int, msgspec.Meta(ge=1, description="Payments that a worker keeps in memory; others wait in the database.")
+        int,
+        msgspec.Meta(
+            ge=1, description="Payments that a worker keeps in memory; others wait in the database."
+        ),
     ] = 10_000
     payer_lease_s: Annotated[
-        float, msgspec.Meta(gt=0, description="A payment is left to one worker for so long, then any may take it up.")
+        float,
+        msgspec.Meta(
+            gt=0, description="A payment is left to one worker for so long, then any may take it up."
+        ),
     ] = 15.0
     payer_poll_s: Annotated[
         float, msgspec.Meta(gt=0, description="How often payments that nobody follows are looked for.")
     ] = 1.0
     payer_timeout_s: Annotated[
-        float, msgspec.Meta(gt=0, description="A provider that is silent for so long leaves the outcome unknown.")
+        float,
+        msgspec.Meta(gt=0, description="A provider that is silent for so long leaves the outcome unknown."),
     ] = 5.0
     payer_settle_max: Annotated[
         int, msgspec.Meta(ge=1, le=2000, description="Most payment outcomes that one transaction settles.")
     ] = 256
     payer_retry_s_max: Annotated[
-        float, msgspec.Meta(gt=0, description="Longest pause between two questions about one unknown payment.")
+        float,
+        msgspec.Meta(gt=0, description="Longest pause between two questions about one unknown payment."),
     ] = 60.0
     reservation_minutes: Annotated[
         float,
@@ -58,7 +79,10 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         float, msgspec.Meta(gt=0, description="How long a used idempotency key is remembered.")
     ] = 7.0
     session_days: Annotated[
-        float, msgspec.Meta(gt=0, description="A session that was not used for so long is forgotten, with its cart.")
+        float,
+        msgspec.Meta(
+            gt=0, description="A session that was not used for so long is forgotten, with its cart."
+        ),
     ] = 30.0
     housekeeping_s: Annotated[
         float, msgspec.Meta(gt=0, description="Pause between two rounds of housekeeping.")
