@@ -1,0 +1,224 @@
+"""What the clients saw: every acknowledged order, how long each request waited, and what became of the others.
+
+A drill believes this history and no counter of the shop: an order is acknowledged when its 201 arrived at the client.
+"""
+
+from __future__ import annotations
+
+import itertools
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+OUTCOMES = {
+    "acknowledged": "201: the order exists, for good",
+    "read": "200: an answer to a question",
+    "sold_out": "409: refused, rightly or not; the check of stock says which",
+    "refused": "another 4xx",
+    "unavailable": "503",
+    "server_error": "another 5xx",
+    "broken": "the connection was lost and the client gave up (or does not retry)",
+    "timeout": "no answer in time",
+    "unsent": "the client itself could not keep up: its queue was full",
+}
+FAILED = ("refused", "unavailable", "server_error", "broken", "timeout", "unsent")
+"""Outcomes that count as a failed request."""
+UNCERTAIN = ("unavailable", "server_error", "broken", "timeout")
+"""Outcomes after which the order may exist all the same."""
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """One acknowledged order. Times are Unix seconds; `intended` is when it should have been sent."""
+
+    key: str
+    id: str
+    sku: str
+    quantity: int
+    total: int
+    intended: float
+    answered: float
+    tries: int
+    replayed: bool
+
+
+def outcome_of(status: int) -> str:
+    """The class of an answered request."""
+    if status == 201:
+        return "acknowledged"
+    if 200 <= status < 300:
+        return "read"
+    if status == 409:
+        return "sold_out"
+    if status == 503:
+        return "unavailable"
+    return "refused" if 400 <= status < 500 else "server_error"
+
+
+class History:
+    """Collects what happens. Acknowledged orders go to a file as JSON lines, waits stay in memory (8 bytes each)."""
+
+    def __init__(self, ledger: Path | None = None) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self.broken_connections = 0
+        self.retried_requests = 0
+        self.waits_s = array("d")
+        """From the intended start to the answer, of every request that was answered, in order of the answers."""
+        self.late_s = array("d")
+        """How late the client itself sent: its own share of the waits."""
+        self.longest: tuple[float, float] = (0.0, 0.0)
+        """(wait in s, intended start in Unix time)"""
+        self._encode = msgspec.json.Encoder().encode
+        self._file: BinaryIO | None = open(ledger, "wb", buffering=1 << 16) if ledger else None  # noqa: SIM115
+
+    def acknowledge(self, order: Acknowledged) -> None:
+        """Writes an acknowledged order down."""
+        if self._file is not None:
+            self._file.write(self._encode(order) + b"\n")
+
+    def answered(self, outcome: str, status: int, wait_s: float, intended_s: float) -> None:
+        """Counts a request that is over."""
+        self.outcomes[outcome] += 1
+        self.statuses[status] += 1
+        self.waits_s.append(wait_s)
+        if wait_s > self.longest[0]:
+            self.longest = (wait_s, intended_s)
+
+    def close(self) -> None:
+        """Flushes the ledger."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """The figures of a run."""
+
+    requests: int
+    seconds: float
+    per_second: float
+    acknowledged_per_second: float
+    outcomes: dict[str, int]
+    statuses: dict[str, int]
+    failed: int
+    uncertain: int
+    broken_connections: int
+    refused_connections: int
+    retried_requests: int
+    wait_ms: dict[str, float]
+    late_ms: dict[str, float]
+    longest_wait_ms: float
+    longest_wait_at: float
+
+
+def summarise(history: History, seconds: float, *, refused_connections: int = 0) -> Summary:
+    """Figures of a history over its length."""
+    total = sum(history.outcomes.values())
+    length = max(seconds, 1e-9)
+    return Summary(
+        requests=total,
+        seconds=round(seconds, 3),
+        per_second=round(total / length, 1),
+        acknowledged_per_second=round(history.outcomes["acknowledged"] / length, 1),
+        outcomes=dict(history.outcomes),
+        statuses={str(status): count for status, count in sorted(history.statuses.items())},
+        failed=sum(history.outcomes[name] for name in FAILED),
+        uncertain=sum(history.outcomes[name] for name in UNCERTAIN),
+        broken_connections=history.broken_connections,
+        refused_connections=refused_connections,
+        retried_requests=history.retried_requests,
+        wait_ms=percentiles_ms(history.waits_s),
+        late_ms=percentiles_ms(history.late_s),
+        longest_wait_ms=round(history.longest[0] * 1000, 3),
+        longest_wait_at=history.longest[1],
+    )
+
+
+def percentiles_ms(waits_s: Sequence[float] | array[float]) -> dict[str, float]:
+    """p50, p90, p99, p99.9 and max in milliseconds (nearest rank); empty without waits."""
+    if not waits_s:
+        return {}
+    ordered = sorted(waits_s)
+    ranks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+    return {name: round(rank_of(ordered, share) * 1000, 3) for name, share in ranks.items()}
+
+
+def rank_of(ordered: Sequence[float], share: float) -> float:
+    """The nearest-rank quantile of values in order: the smallest with at least `share` of all at or below it."""
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+
+
+def read_ledger(path: Path) -> Iterator[Acknowledged]:
+    """The acknowledged orders of a run. A torn last line (the client was killed) is passed over."""
+    decode = msgspec.json.Decoder(Acknowledged).decode
+    for line in path.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            yield decode(line)
+
+
+# --- after a fault ------------------------------------------------------------------------------------------------
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """What the clients felt of one fault."""
+
+    longest_wait_s: float
+    first_write_s: float
+    """From the fault until orders were acknowledged again: the end of the longest silence after it."""
+
+
+def outage_after(orders: Iterable[Acknowledged], fault_at: float, until: float) -> Outage:
+    """What requests that were intended between `fault_at` (less what was under way) and `until` felt."""
+    waits = [0.0]
+    answers = [fault_at]
+    for order in orders:
+        if fault_at <= order.answered and order.intended < until:
+            waits.append(order.answered - order.intended)
+            answers.append(order.answered)
+    answers.sort()
+    gaps = [(later - earlier, later) for earlier, later in itertools.pairwise(answers)]
+    silence = max(gaps, default=(0.0, fault_at))
+    return Outage(max(waits), silence[1] - fault_at)
+
+
+class Check(msgspec.Struct, frozen=True):
+    """Acknowledged orders against the shop."""
+
+    acknowledged: int
+    lost: list[str]
+    wrong: list[str]
+    """Orders that exist with another total or other units than were acknowledged."""
+    doubled: int
+
+
+def compare(
+    ledger: Iterable[Acknowledged],
+    found: dict[str, tuple[int, int] | None],
+    *,
+    orders_added: int | None,
+    uncertain: int,
+) -> Check:
+    """`found`: order id → (units, total) as the shop shows it, None when it has no such order. `orders_added`: by how many
+    orders the shop grew meanwhile. More than were acknowledged (and than may exist unknown to the client) are doubled."""
+    lost, wrong, count = [], [], 0
+    seen: Counter[str] = Counter()
+    keys: dict[str, str] = {}
+    for order in ledger:
+        count += 1
+        seen[order.id] += 1
+        if keys.setdefault(order.key, order.id) != order.id:
+            wrong.append(order.id)
+        there = found.get(order.id)
+        if there is None:
+            lost.append(order.id)
+        elif there != (order.quantity, order.total):
+            wrong.append(order.id)
+    shared = sum(
+        times - 1 for times in seen.values()
+    )  # two keys acknowledged with one order: one of them is lost
+    doubled = 0 if orders_added is None else max(0, orders_added - count - uncertain)
+    return Check(count, lost + ["(one order for two keys)"] * shared, wrong, doubled)
