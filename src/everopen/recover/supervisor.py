@@ -1,0 +1,407 @@
+"""The supervisor: one loop that observes, decides, acts, and publishes.
+
+Exits and signals only wake the loop. Everything that others rely on is a file that outlives the supervisor: the
+topology, the registry of processes, the durable facts; a new supervisor reads them and adopts what lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from everopen.base import process, topology
+from everopen.base.errors import ClusterError, EveropenError, StartError
+from everopen.base.home import Home
+from everopen.base.process import Identity
+from everopen.base.secrets import Secrets
+from everopen.base.topology import Endpoint, Topology, TopologyReader, WorkerView
+from everopen.cluster.bootstrap import create_roles_and_database
+from everopen.cluster.node import Node
+from everopen.cluster.settings import ClusterSettings
+from everopen.cluster.state import ClusterState
+from everopen.recover import registry
+from everopen.recover.children import Children, ChildSpec
+from everopen.recover.decide import decide
+from everopen.recover.keeper import ClusterKeeper
+from everopen.recover.registry import ProcessRecord, Registry
+from everopen.recover.settings import RecoverSettings
+from everopen.telemetry.events import EventLog
+
+Prepare = Callable[[Node, bool], Awaitable[None]]
+"""Brings the schema up to date on a primary; the flag says that the database is new (then it gets its catalogue)."""
+
+FIRST_START_BYTES, LATER_START_BYTES = 600 * 2**20, 100 * 2**20
+
+
+class Wiring(msgspec.Struct, frozen=True):
+    """What compose hands to the supervisor."""
+
+    home: Home
+    cluster: ClusterSettings
+    recover: RecoverSettings
+    secrets: Secrets
+    nodes: tuple[Node, ...]
+    nodes_root: Path
+    major: int
+    prepare: Prepare
+    children: tuple[ChildSpec, ...]
+    environment: dict[str, str]
+    guardian: Identity
+    guardian_command: tuple[str, ...]
+    """Starts a guardian that takes over our sockets; `--supervisor PID:TICKS` is appended."""
+    descriptors: tuple[int, ...]
+    shop_url: str
+    console_url: str
+
+
+class Supervisor:
+    """Keeps one shop open until it is told to stop."""
+
+    def __init__(self, wiring: Wiring, events: EventLog) -> None:
+        self._wiring = wiring
+        self._events = events
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._keeper = ClusterKeeper(
+            wiring.cluster, list(wiring.nodes), wiring.home.state_file, events, self._wake.set
+        )
+        self._children = Children(
+            wiring.recover,
+            events,
+            run=wiring.home.run,
+            logs=wiring.home.logs,
+            environment=wiring.environment,
+            changed=self._wake.set,
+        )
+        self._guardian = wiring.guardian
+        self._guardian_since = time.time()
+        self._own = process.identify(os.getpid()) or Identity(os.getpid(), 0)
+        self._since = time.time()
+        self._phase: Literal["starting", "open", "stopping"] = "starting"
+        self._sentence = ""
+        last = TopologyReader(wiring.home.topology_file).current()
+        self._published = last or Topology(epoch=0)
+        self._saved: Registry | None = None
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Starts or adopts everything, then keeps it until SIGTERM. Raises StartError when it can't start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        self._watch_guardian()
+        living = registry.living(registry.load(self._wiring.home.processes_file))
+        starting = loop.create_task(self._start(living))
+        beat = loop.create_task(self._beat())
+        try:
+            while not starting.done() and not self._stopping:
+                self._save_registry()
+                await asyncio.wait([starting], timeout=0.1)
+            if starting.done():
+                starting.result()
+                await self._mind()
+        except StartError:
+            self._stopping = True  # what was started meanwhile is closed again
+            raise
+        finally:
+            beat.cancel()
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            if self._stopping:
+                await self._close()
+
+    async def _mind(self) -> None:
+        turned = time.monotonic()
+        while not self._stopping:
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._wiring.recover.tick_s)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            now = time.monotonic()
+            if now - turned > self._wiring.recover.tick_s + 0.5:
+                self._keeper.forgive(now - turned)
+                self._children.forgive(now - turned)
+            turned = now
+            await self._turn()
+
+    async def _turn(self) -> None:
+        """Observe, decide, act, publish."""
+        self._children.turn()
+        decision = decide(self._keeper.snapshot())
+        if decision.sentence != self._sentence:
+            self._events.write(
+                "decision", decision.sentence, quiet=not decision.actions and self._phase == "starting"
+            )
+            self._sentence = decision.sentence
+        for action in decision.actions:
+            try:
+                await self._keeper.act(action)
+            except (EveropenError, OSError, TimeoutError) as error:
+                self._events.write("act_failed", f"{type(action).__name__} failed: {error}")
+        self._publish()
+
+    # -- start -----------------------------------------------------------------------------------------------------
+
+    async def _start(self, living: list[ProcessRecord]) -> None:
+        wiring = self._wiring
+        for spec in wiring.children:
+            self._children.want(spec)
+        adopted = [record.name for record in living if self._keeper.exists() and self._keeper.adopt(record)]
+        adopted += [record.name for record in living if self._children.adopt(record)]
+        if adopted:
+            self._events.write(
+                "adopted",
+                f"A new supervisor took over {len(adopted)} living processes: {', '.join(sorted(adopted))}.",
+            )
+        if not (self._keeper.exists() and not self._keeper.leader.dead()):
+            self._check_room()
+        if not self._keeper.exists():
+            await self._first_start()
+        else:
+            await self._start_nodes()
+        self._keeper.watch_all()
+        await self._until_confirmed()
+        self._publish()
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self._wiring.nodes_root).free
+        needed = LATER_START_BYTES if self._keeper.exists() else FIRST_START_BYTES
+        if free < needed:
+            raise StartError(
+                f"Only {free // 2**20} MB are free on the disk of {self._wiring.nodes_root}; {needed // 2**20} MB are needed.",
+                "Free some room, or put EVEROPEN_HOME on another disk. Nothing was changed.",
+            )
+
+    async def _first_start(self) -> None:
+        """Makes the cluster. Until the facts are recorded at the end, whatever lies here took no order and is redone."""
+        first = self._wiring.nodes[0]
+        for node in self._wiring.nodes:
+            await node.fence()
+            if node.folder.exists():
+                shutil.rmtree(node.folder)
+        self._events.write(
+            "start", f"First start: making {first.name} (PostgreSQL {self._wiring.major}, data checksums) …"
+        )
+        await first.initialise()
+        first.configure(epoch=1, follow=None, synchronous=())
+        life = self._keeper.life(first.name)
+        identity = first.start(standby=False)
+        self._keeper.watch_exit(life, identity)
+        await first.wait_ready(identity, timeout_s=self._wiring.cluster.start_timeout_s)
+        await create_roles_and_database(first, self._wiring.secrets)
+        self._events.write("start", "Making the tables and opening with the catalogue …")
+        await self._wiring.prepare(first, True)
+        names = tuple(node.name for node in self._wiring.nodes)
+        self._keeper.found(
+            ClusterState(epoch=1, leader=first.name, nodes=names, alone=True, rejoin=names[1:])
+        )
+        if names[1:]:
+            self._events.write("start", f"Copying it to {', '.join(names[1:])} (synchronous standby) …")
+
+    async def _start_nodes(self) -> None:
+        """Starts what does not live yet, the leader first."""
+        keeper = self._keeper
+        for name, life in ((node.name, keeper.life(node.name)) for node in self._wiring.nodes):
+            major = life.node.major_on_disk()
+            if major is not None and major != self._wiring.major:
+                raise StartError(
+                    f"The data of {name} was made by PostgreSQL {major}, the programs here are {self._wiring.major}.",
+                    "Set cluster.postgres_bin to PostgreSQL of that version, or dump and restore with pg_dump. Nothing was changed.",
+                )
+        new = tuple(node.name for node in self._wiring.nodes if node.name not in keeper.state.nodes)
+        if new:
+            keeper.record(
+                nodes=tuple(node.name for node in self._wiring.nodes),
+                rejoin=tuple(sorted({*keeper.state.rejoin, *new})),
+            )
+        if keeper.leader.dead():
+            self._events.write(
+                "start", f"Starting {keeper.leader.node.name} (primary, epoch {keeper.state.epoch}) …"
+            )
+            await keeper.leader.node.fence()
+            alone = len(self._wiring.nodes) == 1
+            keeper.record(synchronous=(), alone=alone)
+            standbys = [keeper.life(name) for name in keeper.others(keeper.state.leader)]
+            startable = [
+                life for life in standbys if life.node.name not in keeper.state.rejoin and life.dead()
+            ]
+            results = await asyncio.gather(
+                keeper.start_leader(),
+                *(keeper.start_standby(life) for life in startable),
+                return_exceptions=True,
+            )
+            if isinstance(results[0], BaseException):
+                raise StartError(
+                    f"The primary does not start: {results[0]}", f"Its log is {keeper.leader.node.log}."
+                ) from results[0]
+            await self._wiring.prepare(keeper.leader.node, False)
+
+    async def _until_confirmed(self) -> None:
+        """Turns the loop until commits are confirmed (or policy and time say to go on), so that orders start safe."""
+        began = time.monotonic()
+        while time.monotonic() - began < 60.0 and not self._stopping:
+            await self._turn_nodes()
+            state = self._keeper.state
+            leader_ready = self._keeper.primary_view() is not None
+            if leader_ready and (state.synchronous or not self._keeper.others(state.leader)):
+                return
+            if leader_ready and not state.alone and time.monotonic() - began > 0.2:
+                return  # commits wait for the standby anyway; nothing is acknowledged too early
+            self._children.turn()
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), 0.05)
+            except TimeoutError:
+                pass
+
+    async def _turn_nodes(self) -> None:
+        decision = decide(self._keeper.snapshot())
+        self._sentence = decision.sentence
+        for action in decision.actions:
+            await self._keeper.act(action)
+        self._publish()
+
+    # -- publishing ------------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        state = self._keeper.state
+        durability: Literal["synchronous", "alone", "waiting"] = (
+            "alone" if state.alone else "synchronous" if state.synchronous else "waiting"
+        )
+        fresh = Topology(
+            epoch=state.epoch,
+            version=self._published.version,
+            primary=self._keeper.primary_view(),
+            standbys=self._keeper.standby_views(),
+            workers=tuple(
+                WorkerView(name, Endpoint(path=str(path))) for name, path in self._children.ready("worker")
+            ),
+            durability=durability,
+        )
+        if fresh != self._published:
+            self._published = msgspec.structs.replace(fresh, version=self._published.version + 1)
+            topology.publish(self._wiring.home.topology_file, self._published)
+        open_now = bool(fresh.primary and fresh.workers and self._children.ready("gateway"))
+        if open_now and self._phase == "starting":
+            self._phase = "open"
+            self._events.write(
+                "open", f"The shop is open: {self._wiring.shop_url}   (console: {self._wiring.console_url})"
+            )
+        self._save_registry()
+
+    def _save_registry(self) -> None:
+        guardian_state = "running" if process.alive(self._guardian) else "down"
+        records = [
+            ProcessRecord(
+                "guardian",
+                "guardian",
+                self._guardian.pid,
+                self._guardian.start_ticks,
+                guardian_state,
+                Endpoint(),
+                self._guardian_since,
+            ),
+            ProcessRecord(
+                "supervisor",
+                "supervisor",
+                self._own.pid,
+                self._own.start_ticks,
+                "running",
+                Endpoint(),
+                self._since,
+            ),
+            *(self._keeper.records() if self._keeper.exists() else ()),
+            *self._children.records(),
+        ]
+        fresh = Registry(
+            process.boot_id(),
+            self._phase,
+            self._sentence,
+            self._wiring.shop_url,
+            self._wiring.console_url,
+            tuple(records),
+            self._events.recent,
+        )
+        if fresh != self._saved:
+            registry.save(self._wiring.home.processes_file, fresh)
+            self._saved = fresh
+
+    async def _beat(self) -> None:
+        """Tells the guardian that this loop turns."""
+        path = self._wiring.home.run / "supervisor.beat"
+        while True:
+            path.touch()
+            await asyncio.sleep(0.5)
+
+    # -- guardian and end ------------------------------------------------------------------------------------------
+
+    def _watch_guardian(self) -> None:
+        process.watch_exit(self._guardian, self._replace_guardian)
+
+    def _replace_guardian(self) -> None:
+        if self._stopping:
+            return
+        command = [*self._wiring.guardian_command, "--supervisor", f"{self._own.pid}:{self._own.start_ticks}"]
+        self._guardian = process.spawn(
+            command,
+            log=self._wiring.home.logs / "guardian.log",
+            keep_descriptors=self._wiring.descriptors,
+            environment=self._wiring.environment,
+        )
+        self._guardian_since = time.time()
+        self._events.write(
+            "guardian",
+            "The guardian ended unasked; a new one holds the sockets now. Close the shop with `everopen down`.",
+        )
+        self._watch_guardian()
+        self._wake.set()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    async def _close(self) -> None:
+        """Closes in the order of the requests: no new ones, finish the old ones, then the database."""
+        self._phase = "stopping"
+        self._save_registry()
+        self._events.write("stop", "Closing: gateways finish their requests …")
+        await self._children.stop("gateway")
+        for role in ("worker", "payments", "console"):
+            await self._children.stop(role)
+        self._events.write("stop", "Closing: the database writes everything down …")
+        try:
+            await asyncio.wait_for(self._keeper.shut_down(), 60)
+        except (TimeoutError, ClusterError) as error:
+            self._events.write(
+                "stop_failed",
+                f"The database did not stop cleanly ({error}); it will recover at the next start.",
+            )
+        self._wiring.home.topology_file.unlink(missing_ok=True)
+        self._wiring.home.processes_file.unlink(missing_ok=True)
+        self._events.write("closed", "Closed.")
+
+
+def main(wiring: Wiring) -> int:
+    """Runs the supervisor and returns its exit status; a start that can't succeed is 3, so that nobody repeats it."""
+    events = EventLog(wiring.home.events_file)
+
+    async def run() -> None:
+        await Supervisor(wiring, events).run()
+
+    try:
+        asyncio.run(run())
+    except StartError as error:
+        print(f"\neveropen: {error.cause}\n          {error.next_step}", file=sys.stderr, flush=True)
+        return StartError.exit_code
+    return 0

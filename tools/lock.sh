@@ -1,0 +1,7 @@
+#!/bin/sh
+# Renews both lock files (needs `uv`). Neither may hold the address of a registry.
+set -eu
+cd "$(dirname "$0")/.."
+common="--universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet"
+${UV:-uv} pip compile pyproject.toml $common "$@" -o requirements.lock
+${UV:-uv} pip compile pyproject.toml --group dev $common "$@" -c requirements.lock -o requirements-dev.lock
