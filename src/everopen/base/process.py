@@ -150,7 +150,9 @@ def spawn(
             start_new_session=own_session,
             env=None if environment is None else dict(environment),
             cwd=folder,
-            **({} if user is None else {"user": user[0], "group": user[1], "extra_groups": []}),  # type: ignore[arg-type]
+            user=user and user[0],
+            group=user and user[1],
+            extra_groups=[] if user else None,
         )
     child.returncode = 0  # we reap through the pidfd; keeps Popen from warning about a running child
     return identify(child.pid) or Identity(child.pid, -1)

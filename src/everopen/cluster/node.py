@@ -278,7 +278,7 @@ class Node:
             child = await asyncio.create_subprocess_exec(
                 self._binaries.program(program), *arguments,
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=asyncio.subprocess.PIPE, cwd=self.folder, env=self._environment(),
-                start_new_session=True, **({} if user is None else {"user": user[0], "group": user[1], "extra_groups": []}),
+                start_new_session=True, user=user and user[0], group=user and user[1], extra_groups=[] if user else None,
             )  # fmt: skip
             assert child.stderr is not None
             try:
