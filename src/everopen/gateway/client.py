@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from everopen.gateway.dispatcher import Dispatcher, Exchange
 from everopen.gateway.problems import STATUS_LINES, Refusal, problem
-from everopen.gateway.request_reader import BODY, HEAD, IDLE, Request, RequestReader, system_bits
+from everopen.gateway.request_reader import BODY, HEAD, IDLE, Request, RequestReader
 
 if TYPE_CHECKING:
     from everopen.gateway.listener import Listener
@@ -36,7 +36,7 @@ class Client(asyncio.Protocol):
         self._settings = settings = dispatcher.settings
         scheme = settings.scheme.encode()
         forwarded = b"X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\n" % (address.encode(), scheme)
-        self._reader = RequestReader(settings, forwarded, dispatcher.budget, system_bits)
+        self._reader = RequestReader(settings, forwarded, dispatcher.budget, dispatcher.new_key)
         self._exchange: Exchange | None = None
         self._keep_alive = True
         self._chunked = False

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from everopen.base.clock import Rng
 from everopen.gateway.backends import Backend, Backends
 from everopen.gateway.counters import Counters
-from everopen.gateway.request_reader import Budget, Request
+from everopen.gateway.request_reader import Budget, Request, SystemKeys
 from everopen.gateway.settings import GatewaySettings
 from everopen.gateway.upstream import Upstream
 
@@ -68,6 +68,7 @@ class Dispatcher:
         self.settings = settings
         self.loop = loop
         self.counters = counters
+        self.new_key = SystemKeys()
         self.budget = Budget(settings.max_buffered_bytes)
         self.backends = Backends(settings, loop, rng, counters, self.wake)
         self._rng = rng

@@ -1,6 +1,7 @@
 """Takes connections from a listening socket that several gateway processes share.
 
-Each process takes one connection per wake-up and then looks after the ones it has; so a busy process takes less. The
+Each process takes a few connections per wake-up; when that did not empty the queue it pauses for a millisecond, so the
+other processes get their share of a rush, and takes twice as many after the pause, so a storm is not held up. The
 kernel's SO_REUSEPORT was turned down: it gives every process its own queue, and the queue of a killed process is lost.
 """
 
@@ -16,6 +17,10 @@ from everopen.gateway.dispatcher import Dispatcher
 
 log = logging.getLogger("everopen.gateway")
 
+FEWEST, MOST = 2, 32
+"""Connections taken per wake-up, at first and in a long rush."""
+PAUSE_S = 0.001
+
 _OUT_OF_FILES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -30,6 +35,7 @@ class Listener:
         self._counters = dispatcher.counters
         self._loop = dispatcher.loop
         self._accepting = False
+        self._batch = FEWEST
         self._tasks: set[asyncio.Task[None]] = set()
         self._looked_s = 0.0
 
@@ -61,23 +67,39 @@ class Listener:
 
     def _accept(self, wanted: bool) -> None:
         if wanted and not self._accepting and not self.draining:
-            self._loop.add_reader(self._socket.fileno(), self._take_one)
+            self._loop.add_reader(self._socket.fileno(), self._take_some)
         elif not wanted and self._accepting:
             self._loop.remove_reader(self._socket.fileno())
         self._accepting = wanted and not self.draining
 
-    def _take_one(self) -> None:
-        try:
-            connection, address = self._socket.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another process was faster, or the client left
-        except OSError as error:
-            if error.errno in _OUT_OF_FILES:
-                log.warning("no connection can be taken just now: %s", error)
-                self._accept(False)
-                self._loop.call_later(0.1, self._accept, True)
+    def _take_some(self) -> None:
+        for _ in range(self._batch):
+            try:
+                connection, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                self._batch = FEWEST  # the queue is empty, another process was faster, or the client left
                 return
-            raise
+            except OSError as error:
+                if error.errno in _OUT_OF_FILES:
+                    log.warning("no connection can be taken just now: %s", error)
+                    self._pause(0.1)
+                    return
+                raise
+            self._take(connection, address)
+            if not self._accepting:
+                return
+        self._batch = min(self._batch * 2, MOST)
+        self._pause(PAUSE_S)
+
+    def _pause(self, seconds: float) -> None:
+        self._accept(False)
+        self._loop.call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        if self._counters.connections < self._dispatcher.settings.max_connections:
+            self._accept(True)
+
+    def _take(self, connection: socket.socket, address: object) -> None:
         connection.setblocking(False)
         self._counters.accepted += 1
         self._counters.connections += 1

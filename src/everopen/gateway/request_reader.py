@@ -7,8 +7,8 @@ of the ambiguous, and what goes to a worker is composed from the parts. No socke
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections import deque
 from collections.abc import Callable
 
@@ -106,7 +106,7 @@ class RequestReader:
     """Feed it bytes; `ready` fills with requests and, last, at most one refusal."""
 
     def __init__(
-        self, settings: GatewaySettings, forwarded: bytes, budget: Budget, random_bits: Callable[[int], int]
+        self, settings: GatewaySettings, forwarded: bytes, budget: Budget, new_key: Callable[[], bytes]
     ) -> None:
         self.ready: deque[Request | Refusal] = deque()
         self.state = IDLE
@@ -118,7 +118,7 @@ class RequestReader:
         self._forwarded = forwarded + b"\r\n"
         self._budget = budget
         self._charged = 0
-        self._random_bits = random_bits
+        self._new_key = new_key
         self._max_headers = settings.max_headers
         self._max_header_bytes = settings.max_header_bytes
         self._stamp_methods = frozenset(method.encode() for method in settings.stamp_methods)
@@ -213,6 +213,7 @@ class RequestReader:
                 431,
                 f"More than {self._max_headers} header fields or {self._max_header_bytes} bytes of them.",
             )
+        value = value.strip(b" \t")
         kind = _HEADERS.get(name.lower(), _KEEP)
         if kind == _KEEP:
             if b"_" not in name:  # `X_Forwarded_For` would pass for `X-Forwarded-For` behind CGI-like servers
@@ -288,7 +289,7 @@ class RequestReader:
         repeatable = method in SAFE
         if method in self._stamp_methods and target.startswith(self._stamp_paths):
             if self._keyed is None:
-                parts.append(b"Idempotency-Key: eo-%032x\r\n" % self._random_bits(128))
+                parts += (b"Idempotency-Key: eo-", self._new_key(), b"\r\n")
             repeatable = repeatable or self._keyed != b""
         if body or self._length is not None or self._chunked:
             parts.append(b"Content-Length: %d\r\n" % self._body_bytes)
@@ -371,6 +372,19 @@ def _sentence(error: Exception) -> str:
     return f"The request is not well-formed HTTP/1.1: {error}."
 
 
-def system_bits(count: int) -> int:
-    """Randomness for keys, from the system."""
-    return secrets.randbits(count)
+class SystemKeys:
+    """Random keys from the system, fetched many at a time: one system call per request would cost more than the
+    rest of the stamping."""
+
+    def __init__(self) -> None:
+        self._hex = b""
+        self._at = 0
+
+    def __call__(self) -> bytes:
+        """128 random bits as 32 hexadecimal digits."""
+        at = self._at
+        if at >= len(self._hex):
+            self._hex = os.urandom(4096).hex().encode()
+            at = 0
+        self._at = at + 32
+        return self._hex[at : at + 32]

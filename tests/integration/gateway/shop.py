@@ -34,12 +34,12 @@ class Shop:
         self._version = 0
 
     def gateway(self, name: str = "gateway-1", **settings: Any) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, str(HERE / "gateway_process.py"), str(self.folder), name]
-            + [str(self.listening.fileno()), json.dumps(settings)],
-            pass_fds=(self.listening.fileno(),),
-            stderr=open(self.folder / f"{name}.log", "ab"),  # noqa: SIM115
-        )
+        descriptor = self.listening.fileno()
+        command = [sys.executable, str(HERE / "gateway_process.py"), str(self.folder), name]
+        with open(self.folder / f"{name}.log", "ab") as log:
+            process = subprocess.Popen(
+                [*command, str(descriptor), json.dumps(settings)], pass_fds=(descriptor,), stderr=log
+            )
         self.processes[name] = process
         wait_until(lambda: self.stats(name) is not None)
         return process
@@ -88,8 +88,6 @@ class Shop:
             if process.poll() is None:
                 process.kill()
             process.wait()
-            if process.stderr:
-                process.stderr.close()
         self.listening.close()
 
 
