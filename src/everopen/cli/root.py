@@ -19,7 +19,7 @@ COMMANDS = {
     "config": ("everopen.cli.settings", "config_command"),
     "import": ("everopen.cli.import_catalog", "import_group"),
     "replay": ("everopen.cli.replay", "replay_command"),
-    "bench": ("everopen.cli.bench", "bench_group"),
+    "bench": ("everopen.bench.commands", "bench_group"),
     "events": ("everopen.cli.status", "events_command"),
     "completion": ("everopen.cli.completion", "completion_command"),
 }
