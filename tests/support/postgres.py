@@ -81,7 +81,9 @@ class Database:
         """Ends all server processes of a role in this database, as an administrator would."""
         async with self.connect("postgres") as connection:
             rows = await connection.fetch(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = $2", self.name, user
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = $2",
+                self.name,
+                user,
             )
         return len(rows)
 
@@ -137,8 +139,12 @@ class Node:
     async def create_database(self) -> Database:
         """A fresh copy of the migrated template."""
         name = f"shop_{os.getpid()}_{next(self._numbers)}"
-        connection = await asyncpg.connect(host=str(self.folder), port=self.port, user="postgres", database="postgres")
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE shop_template OWNER everopen_owner STRATEGY wal_log")
+        connection = await asyncpg.connect(
+            host=str(self.folder), port=self.port, user="postgres", database="postgres"
+        )
+        await connection.execute(
+            f"CREATE DATABASE {name} TEMPLATE shop_template OWNER everopen_owner STRATEGY wal_log"
+        )
         await connection.close()
         return Database(self, name)
 

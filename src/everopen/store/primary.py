@@ -89,6 +89,7 @@ class Link:
                 if not retry or primary.clock.monotonic_s() >= deadline:
                     raise StoreUnavailable from error
                 primary.counters["store_retries_total"] += 1
+                log.info("%s runs again: %s: %s", self.name, type(error).__name__, error)
                 if verdict is Verdict.AGAIN:
                     await asyncio.sleep(0.0005 + primary.jitter() * 0.002)
             finally:
@@ -148,8 +149,10 @@ class Link:
                     if not attempt.done():
                         attempt.cancel()
                     await asyncio.gather(attempt, watch, return_exceptions=True)
-                if not attempt.cancelled() and attempt.exception() is None:
+                problem = None if attempt.cancelled() else attempt.exception()
+                if not attempt.cancelled() and problem is None:
                     continue
+                log.debug("%s has no connection yet: %r", self.name, problem)
             await self._primary.wait_change(self._primary.settings.retry_ms / 1000)
 
     async def _connect(self, topology: Topology, node: NodeView) -> None:

@@ -15,7 +15,9 @@ SQL = load_statements("everopen.trading", "orders.sql")
 
 
 def _line(row: Any) -> PlacedLine:
-    return PlacedLine(row["sku"], row["title"], row["quantity"], row["unit_price"], row["quantity"] * row["unit_price"])
+    return PlacedLine(
+        row["sku"], row["title"], row["quantity"], row["unit_price"], row["quantity"] * row["unit_price"]
+    )
 
 
 async def placed_orders(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, PlacedOrder]:

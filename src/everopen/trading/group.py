@@ -111,14 +111,20 @@ def _refusal(code: int, index: int, first: int, request: OrderRequest, row: Mapp
             return KeyReused()
         case 3:
             return SoldOut(
-                row["o_detail_skus"][index], row["o_detail_available"][index], row["o_detail_requested"][index]
+                row["o_detail_skus"][index],
+                row["o_detail_available"][index],
+                row["o_detail_requested"][index],
             )
         case 4:
             titles = row["o_titles"]
-            return UnknownSku(_distinct(line.sku for at, line in enumerate(request.lines, first) if titles[at] is None))
+            return UnknownSku(
+                _distinct(line.sku for at, line in enumerate(request.lines, first) if titles[at] is None)
+            )
         case 5:
             prices = row["o_prices"]
-            return Unpriced(_distinct(line.sku for at, line in enumerate(request.lines, first) if prices[at] is None))
+            return Unpriced(
+                _distinct(line.sku for at, line in enumerate(request.lines, first) if prices[at] is None)
+            )
         case 6:
             return ReferenceTaken(request.reference or "")
         case 7:

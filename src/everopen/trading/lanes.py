@@ -60,7 +60,9 @@ class _Waiting:
 class Lanes:
     """The lanes of one worker over one queue."""
 
-    def __init__(self, settings: TradingSettings, primary: Primary, *, clock: Clock, on_placed: Placed) -> None:
+    def __init__(
+        self, settings: TradingSettings, primary: Primary, *, clock: Clock, on_placed: Placed
+    ) -> None:
         self._settings = settings
         self._primary = primary
         self._clock = clock

@@ -248,3 +248,9 @@ class Cart(msgspec.Struct, frozen=True):
     version: int
     currency: str
     lines: tuple[CartLine, ...]
+
+
+class CartFull(msgspec.Struct, frozen=True):
+    """The cart would hold more lines, or a line more pieces, than an order may have; `most` is the limit."""
+
+    most: int

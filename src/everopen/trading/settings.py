@@ -38,7 +38,7 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     second_lane_orders: Annotated[
         int,
         msgspec.Meta(ge=1, description="While a lane commits, another starts once so many orders wait."),
-    ] = 16
+    ] = 64
     payer_concurrency: Annotated[
         int, msgspec.Meta(ge=1, le=256, description="Calls to payment providers at once, per worker.")
     ] = 8

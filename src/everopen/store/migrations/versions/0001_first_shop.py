@@ -22,9 +22,13 @@ FILES = ("tables", "settle_payments", "place_orders", "refunds", "catalogue", "g
 def upgrade() -> None:
     """Creates everything."""
     bind = op.get_bind()
-    execute_script(bind, "GRANT USAGE, CREATE ON SCHEMA public TO everopen_owner; SET LOCAL ROLE everopen_owner")
+    execute_script(
+        bind, "GRANT USAGE, CREATE ON SCHEMA public TO everopen_owner; SET LOCAL ROLE everopen_owner"
+    )
     for name in FILES:
-        execute_script(bind, (Path(__file__).parent / "first_shop" / f"{name}.sql").read_text(encoding="utf-8"))
+        execute_script(
+            bind, (Path(__file__).parent / "first_shop" / f"{name}.sql").read_text(encoding="utf-8")
+        )
     execute_script(bind, "RESET ROLE; GRANT SELECT ON alembic_version TO everopen_app, everopen_audit")
 
 

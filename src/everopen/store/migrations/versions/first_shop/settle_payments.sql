@@ -17,53 +17,58 @@ DECLARE
     ids uuid[];
     order_ids uuid[];
     amounts bigint[];
+    currencies text[];
+    refund_ids uuid[];
     moves text[];
     provider_references text[];
 BEGIN
-    -- The move of an intent: what it means in the state its order is in.
-    SELECT array_agg(s.id), array_agg(s.order_id), array_agg(s.amount), array_agg(s.reference),
+    -- The move of an intent: what the answer means in the state that its order is in.
+    SELECT array_agg(a.id), array_agg(a.order_id), array_agg(a.reference), array_agg(i.amount), array_agg(i.currency),
+           array_agg(CASE i.kind WHEN 'refund' THEN i.id END),
            array_agg(CASE
-               WHEN s.kind = 'refund' THEN CASE s.outcome WHEN 'approved' THEN 'refund_paid' ELSE 'refund_failed' END
-               WHEN s.outcome = 'approved' THEN CASE s.status WHEN 'placed' THEN 'captured' ELSE 'captured_late' END
-               ELSE CASE s.status WHEN 'placed' THEN 'released' ELSE 'declined_late' END
+               WHEN i.kind = 'refund' THEN CASE a.outcome WHEN 'approved' THEN 'refund_paid' ELSE 'refund_failed' END
+               WHEN a.outcome = 'approved' THEN CASE o.status WHEN 'placed' THEN 'captured' ELSE 'captured_late' END
+               ELSE CASE o.status WHEN 'placed' THEN 'released' ELSE 'declined_late' END
            END)
-      INTO ids, order_ids, amounts, provider_references, moves
-      FROM (SELECT i.id, i.order_id, i.amount, i.kind, o.status, a.outcome, a.reference
-              FROM unnest(p_ids, p_outcomes, p_provider_references) AS a (id, outcome, reference)
-              JOIN payment_intents i ON i.id = a.id
-              JOIN orders o ON o.id = i.order_id
-             WHERE i.status IN ('pending', 'unknown', 'void') AND a.outcome IN ('approved', 'declined')
-             ORDER BY o.id, i.id
-               FOR NO KEY UPDATE OF o, i) s;
+      INTO ids, order_ids, provider_references, amounts, currencies, refund_ids, moves
+      FROM (SELECT u.id, u.outcome, u.reference, k.order_id
+              FROM (SELECT DISTINCT ON (v.id) v.* FROM unnest(p_ids, p_outcomes, p_provider_references) AS v (id, outcome, reference)
+                     WHERE v.outcome IN ('approved', 'declined')) u
+              CROSS JOIN LATERAL (SELECT x.order_id FROM payment_intents x WHERE x.id = u.id OFFSET 0) k
+             ORDER BY k.order_id, u.id) a
+      CROSS JOIN LATERAL (SELECT x.status FROM orders x WHERE x.id = a.order_id FOR NO KEY UPDATE) o
+      CROSS JOIN LATERAL (
+          SELECT x.id, x.kind, x.amount, x.currency FROM payment_intents x
+           WHERE x.id = a.id AND x.status IN ('pending', 'unknown', 'void') FOR NO KEY UPDATE) i;
     IF ids IS NULL THEN
         RETURN 0;
     END IF;
 
     UPDATE payment_intents i
-       SET status = CASE a.move WHEN 'captured' THEN 'captured' WHEN 'captured_late' THEN 'captured'
-                                WHEN 'refund_paid' THEN 'refunded' ELSE 'declined' END,
-           provider_reference = a.reference, settled_at = now()
-      FROM unnest(ids, moves, provider_references) AS a (id, move, reference)
-     WHERE i.id = a.id;
+       SET status = CASE moves[array_position(ids, i.id)]
+                        WHEN 'captured' THEN 'captured' WHEN 'captured_late' THEN 'captured'
+                        WHEN 'refund_paid' THEN 'refunded' ELSE 'declined' END,
+           provider_reference = provider_references[array_position(ids, i.id)], settled_at = now()
+     WHERE i.id = ANY (ids);
 
+    -- (A refund's order is paid or cancelled: its status stays.)
     UPDATE orders o
-       SET status = CASE a.move WHEN 'captured' THEN 'paid' ELSE 'declined' END, settled_at = now()
-      FROM unnest(order_ids, moves) AS a (id, move)
-     WHERE o.id = a.id AND a.move IN ('captured', 'released');
+       SET status = CASE moves[array_position(ids, o.id)] WHEN 'captured' THEN 'paid' ELSE 'declined' END, settled_at = now()
+     WHERE o.id = ANY (ids) AND moves[array_position(ids, o.id)] IN ('captured', 'released');
 
     PERFORM take_reserved(
         (SELECT array_agg(a.id) FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move = 'captured'),
         (SELECT array_agg(a.id) FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move = 'released'));
 
     INSERT INTO ledger_entries (order_id, refund_id, event, account, amount, currency)
-    SELECT i.order_id, CASE i.kind WHEN 'refund' THEN i.id END, e.event, e.account, e.sign * i.amount, i.currency
-      FROM unnest(ids, moves) AS a (id, move)
-      JOIN payment_intents i ON i.id = a.id
-      JOIN (VALUES ('captured', 'captured', 'cash', 1), ('captured', 'captured', 'receivable', -1),
-                   ('captured_late', 'captured', 'cash', 1), ('captured_late', 'captured', 'receivable', -1),
-                   ('released', 'released', 'sales', 1), ('released', 'released', 'receivable', -1),
-                   ('refund_paid', 'refund_paid', 'receivable', 1), ('refund_paid', 'refund_paid', 'cash', -1)
-           ) AS e (move, event, account, sign) ON e.move = a.move;
+    SELECT a.order_id, a.refund_id,
+           CASE a.move WHEN 'captured_late' THEN 'captured' ELSE a.move END,
+           CASE WHEN e.receivable THEN 'receivable' WHEN a.move = 'released' THEN 'sales' ELSE 'cash' END,
+           CASE WHEN e.receivable = (a.move = 'refund_paid') THEN a.amount ELSE -a.amount END,
+           a.currency
+      FROM unnest(order_ids, refund_ids, moves, amounts, currencies) AS a (order_id, refund_id, move, amount, currency),
+           (VALUES (true), (false)) AS e (receivable)
+     WHERE a.move IN ('captured', 'captured_late', 'released', 'refund_paid');
 
     INSERT INTO outbox (topic, subject)
     SELECT CASE a.move WHEN 'captured' THEN 'order.paid' WHEN 'released' THEN 'order.declined'
@@ -72,10 +77,12 @@ BEGIN
       FROM unnest(ids, moves) AS a (id, move);
 
     -- Money for an order that is no more goes back by itself.
-    INSERT INTO payment_intents (id, order_id, kind, amount, currency, provider, token, next_attempt_at)
-    SELECT gen_random_uuid(), i.order_id, 'refund', i.amount, i.currency, i.provider, i.token, now()
-      FROM unnest(ids, moves) AS a (id, move) JOIN payment_intents i ON i.id = a.id
-     WHERE a.move = 'captured_late' AND i.amount > 0;
+    IF 'captured_late' = ANY (moves) THEN
+        INSERT INTO payment_intents (id, order_id, kind, amount, currency, provider, token, next_attempt_at)
+        SELECT gen_random_uuid(), i.order_id, 'refund', i.amount, i.currency, i.provider, i.token, now()
+          FROM payment_intents i
+         WHERE i.id = ANY (ids) AND moves[array_position(ids, i.id)] = 'captured_late' AND i.amount > 0;
+    END IF;
 
     RETURN cardinality(ids);
 END
@@ -100,14 +107,13 @@ BEGIN
               FROM (SELECT l.sku_id, sum(l.quantity) FILTER (WHERE k.sold) AS sold, sum(l.quantity) AS reserved_by
                       FROM (SELECT u.id, true AS sold FROM unnest(p_sold) AS u (id)
                             UNION ALL SELECT u.id, false FROM unnest(p_released) AS u (id)) k
-                      JOIN order_lines l ON l.order_id = k.id
-                     WHERE l.tracked GROUP BY l.sku_id) d
-              JOIN stock t ON t.sku_id = d.sku_id
-             ORDER BY t.sku_id
-               FOR NO KEY UPDATE OF t) s;
-    UPDATE stock t SET reserved = t.reserved - s.reserved_by, on_hand = t.on_hand - coalesce(s.sold, 0)
-      FROM unnest(sku_ids, sold, reserved_by) AS s (sku_id, sold, reserved_by)
-     WHERE t.sku_id = s.sku_id;
+                      CROSS JOIN LATERAL (SELECT * FROM order_lines x WHERE x.order_id = k.id OFFSET 0) l
+                     WHERE l.tracked GROUP BY l.sku_id ORDER BY l.sku_id) d
+              CROSS JOIN LATERAL (SELECT x.sku_id FROM stock x WHERE x.sku_id = d.sku_id FOR NO KEY UPDATE) t) s;
+    UPDATE stock t
+       SET reserved = t.reserved - reserved_by[array_position(sku_ids, t.sku_id)],
+           on_hand = t.on_hand - coalesce(sold[array_position(sku_ids, t.sku_id)], 0)
+     WHERE t.sku_id = ANY (sku_ids);
     INSERT INTO stock_movements (sku_id, delta, kind)
     SELECT s.sku_id, -s.sold, 'sale' FROM unnest(sku_ids, sold) AS s (sku_id, sold) WHERE s.sold > 0;
 END
