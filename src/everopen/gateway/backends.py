@@ -188,10 +188,9 @@ class Backends:
             return
         else:
             backend.failures += 1
-        was_healthy = backend.state == "healthy"
         self.event(backend, outcome)
-        if was_healthy and backend.state != "healthy":
-            for upstream in list(backend.busy):
+        if backend.state != "healthy" and any(other.state == "healthy" for other in self._eligible):
+            for upstream in list(backend.busy):  # what may be repeated need not wait for a silent worker
                 upstream.give_up_waiting()
 
     async def _ask(self, endpoint: Endpoint) -> health.Event:

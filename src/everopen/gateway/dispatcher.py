@@ -69,6 +69,7 @@ class Dispatcher:
         self.loop = loop
         self.counters = counters
         self.new_key = SystemKeys()
+        self._impatient = tuple(path.encode() for path in settings.impatient_paths)
         self.budget = Budget(settings.max_buffered_bytes)
         self.backends = Backends(settings, loop, rng, counters, self.wake)
         self._rng = rng
@@ -250,6 +251,9 @@ class Dispatcher:
 
     def _park(self, exchange: Exchange) -> None:
         settings = self.settings
+        if exchange.request.path.startswith(self._impatient):
+            self._give_up(exchange, 503, "No worker takes requests at the moment.")
+            return
         if exchange not in self._parked:
             self.counters.worker_waits += 1
         self._parked[exchange] = None

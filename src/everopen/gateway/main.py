@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import encodings.idna  # noqa: F401  host names need it, and nothing can be imported once privileges are dropped
 import gc
 import logging
 import os

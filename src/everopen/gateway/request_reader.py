@@ -141,11 +141,13 @@ class RequestReader:
         self._expect: bytes | None = None
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._quiet_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Takes what the client sent. Raises nothing: what is wrong becomes a `Refusal` in `ready`."""
         if self.ended:
             return
+        body_bytes = self._body_bytes
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -163,6 +165,13 @@ class RequestReader:
                 self._head_bytes += len(data)
                 if self._head_bytes > self._max_header_bytes + self._settings.max_target_bytes:
                     self._refuse_for_good(Refusal(431, "The request head is too large."))
+            elif self.state == BODY and self._chunked:
+                # neither data nor an end: a chunk extension or a trailer that may go on for ever
+                self._quiet_bytes = self._quiet_bytes + len(data) if self._body_bytes == body_bytes else 0
+                if self._quiet_bytes > self._max_header_bytes:
+                    self._refuse_for_good(
+                        Refusal(431, "The chunk extensions or trailer fields are too large.")
+                    )
 
     def refuse(self, refusal: Refusal) -> None:
         """Ends the reading with a refusal that was decided elsewhere (a timeout, no memory left)."""

@@ -117,6 +117,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             description="Path prefixes under which workers honour an Idempotency-Key; only these are repeated."
         ),
     ] = ("/api/",)
+    impatient_paths: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Path prefixes answered with 503 at once, instead of waiting, when no worker is there."
+        ),
+    ] = ("/readyz",)
     scheme: Annotated[
         str, Meta(pattern="^https?$", description="What clients speak, told to workers as X-Forwarded-Proto.")
     ] = "http"

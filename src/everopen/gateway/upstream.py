@@ -135,6 +135,7 @@ class Upstream(asyncio.Protocol):
     def _finish(self, exchange: Exchange) -> None:
         reader = self._reader
         self.exchange = None
+        exchange.upstream = None  # from here on a client that can't keep up must not pause this connection
         backend = self.backend
         backend.busy.discard(self)
         dispatcher = self._dispatcher

@@ -58,7 +58,7 @@ class Server(asyncio.Protocol):
         self.transport.write(head.encode() + body)
 
     async def respond(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> None:
-        _, kind, *rest = url.split("?")[0].split("/")
+        _, kind, *rest = url.split("?")[0].removeprefix("/api").split("/")
         amount = int(rest[0]) if rest and rest[0].isdigit() else 0
         write = self.transport.write
         if kind == "sleep":

@@ -11,6 +11,19 @@ import msgspec
 from everopen.gateway.main import run
 from everopen.gateway.settings import GatewaySettings
 
+
+class NoLazyImports:
+    """After privileges are dropped a process may not be able to read the Python installation any more."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        print(f"LAZY IMPORT of {name}", file=sys.stderr, flush=True)
+        raise ImportError(f"{name} was imported after the privileges were dropped")
+
+
+def forbid_imports() -> None:
+    sys.meta_path.insert(0, NoLazyImports())  # type: ignore[arg-type]
+
+
 if __name__ == "__main__":
     folder, name, descriptor, settings = sys.argv[1:]
     logging.basicConfig(level=logging.INFO)
@@ -20,5 +33,5 @@ if __name__ == "__main__":
         listen_fd=int(descriptor),
         topology_file=Path(folder) / "topology.json",
         admin_socket=Path(folder) / f"{name}.admin",
-        drop_privileges=lambda: None,
+        drop_privileges=forbid_imports,
     )

@@ -100,6 +100,11 @@ def drain(client: socket.socket) -> bytes:
     return answer
 
 
+def bad(line: str) -> bool:
+    """A line of a gateway's log that no test should cause."""
+    return line.startswith(("ERROR", "Traceback", "LAZY"))
+
+
 def answers(path: Path) -> bool:
     """Whether somebody listens on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
@@ -121,6 +126,10 @@ def open_shop() -> Iterator[Shop]:
     shop = Shop(folder)
     try:
         yield shop
+        complaints = [
+            line for log in folder.glob("*.log") for line in log.read_text().splitlines() if bad(line)
+        ]
+        assert not complaints, complaints
     finally:
         shop.close()
         shutil.rmtree(folder)

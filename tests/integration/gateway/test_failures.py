@@ -103,6 +103,25 @@ def test_a_hung_backend_is_found_by_its_silence_and_its_requests_go_elsewhere() 
         wait_until(lambda: (shop.stats() or {})["backends_healthy"] == 2)
 
 
+def test_two_of_three_hung_backends_leave_the_shop_open() -> None:
+    with open_shop() as shop:
+        shop.gateway(stall_s=0.2, probe_timeout_s=0.3)
+        for name in "abc":
+            shop.backend(name)
+
+        async def fault() -> None:
+            for name in "ab":
+                shop.processes[name].send_signal(signal.SIGSTOP)
+            while (shop.stats() or {})["backends_healthy"] != 1:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.5)
+
+        outcomes = under_load(shop, fault)
+        assert set(outcomes) == {200}, outcomes
+        for name in "ab":
+            shop.processes[name].send_signal(signal.SIGCONT)
+
+
 def test_a_slow_backend_that_answers_probes_is_not_ejected() -> None:
     with open_shop() as shop:
         shop.gateway(stall_s=0.1)
@@ -124,7 +143,9 @@ def test_without_a_worker_a_request_waits_for_one_and_gets_503_after_its_deadlin
 
         async def ask() -> tuple[int, dict[str, str], bytes]:
             async with Connection(shop.port) as connection:
-                return await connection.ask("/readyz")
+                at_once = await connection.ask("/readyz")
+                assert (at_once[0], (shop.stats() or {})["timeouts"]) == (503, 0), "a question, not an order"
+                return await connection.ask("/echo")
 
         status, headers, body = asyncio.run(ask())
         assert (status, headers["retry-after"]) == (503, "1")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from tests.integration.gateway.shop import Connection, Shop, drain, open_shop, wait_until
 from tests.unit.gateway.malformed import MALFORMED
 

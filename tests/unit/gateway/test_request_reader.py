@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.unit.gateway.malformed import MALFORMED
 
 from everopen.gateway.problems import Refusal
 from everopen.gateway.request_reader import Budget, Request, RequestReader
 from everopen.gateway.settings import GatewaySettings
+from tests.unit.gateway.malformed import MALFORMED
 
 FORWARDED = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
 
@@ -191,3 +191,12 @@ def test_the_client_is_told_to_continue_only_while_its_body_is_awaited() -> None
     waiting.feed(b"abc")
     assert not waiting.wants_continue
     assert len(waiting.ready) == 1
+
+
+@pytest.mark.parametrize("endless", [b"5;note=", b"0\r\nX-Trailer: "])
+def test_chunk_extensions_and_trailers_without_end_are_refused(endless: bytes) -> None:
+    reading = reader()
+    reading.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + endless)
+    for _ in range(20):
+        reading.feed(b"a" * 4096)
+    assert [item.status for item in reading.ready if isinstance(item, Refusal)] == [431]
