@@ -255,7 +255,17 @@ async def send_catalogue(
 # --- the command --------------------------------------------------------------------------------------------------
 
 
-@click.command(name="catalog")
+@click.group("import")
+def import_group() -> None:
+    """Take data into the shop.
+
+    \b
+    Examples:
+      everopen import catalog products.csv --stock 100
+    """
+
+
+@import_group.command(name="catalog")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Check the file and say what would change; change nothing.")
 @click.option(

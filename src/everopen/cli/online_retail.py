@@ -156,18 +156,24 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as problem:
+            if reader.line_num > seen + 1 or "end of data" in str(problem):
+                raise _open_quote(path, seen + 1) from None
             raise InputError(
                 f"{path}, line {seen + 1}: the line is broken ({problem}).",
                 "A text with a comma or a quote in it stands in double quotes, with quotes inside doubled.",
             ) from None
         seen += 1
         if reader.line_num != seen:
-            raise InputError(
-                f"{path}, line {seen}: a quoted text doesn't end on its line.",
-                "Close the quote, or double a quote that belongs to the text.",
-            )
+            raise _open_quote(path, seen)
         if fields:  # a blank line is nothing, most often the last one
             yield seen, fields
+
+
+def _open_quote(path: Path, line: int) -> InputError:
+    return InputError(
+        f"{path}, line {line}: a quoted text doesn't end on its line.",
+        "Close the quote, or double a quote that belongs to the text.",
+    )
 
 
 def _checked(

@@ -179,12 +179,12 @@ def _returned(
             rest -= quantity
         if rest:
             unmatched.append((line.sku, line.price, rest))
-            other_price = line.customer and matcher.bought(line.customer, line.sku)
+            other_price = matcher.bought_otherwise(line.customer, line.sku, line.price)
             kind = "credit_other_price" if other_price else "credit_not_in_file"
             why = (
                 "was not sold to this customer at this price"
                 if other_price
-                else "has no earlier sale to this customer"
+                else "has no earlier sale to this customer that is not yet taken back"
             )
             of = "" if rest == -line.quantity else f" of {-line.quantity}"
             findings.append(
@@ -225,8 +225,10 @@ class _Matcher:
             ):  # a refund names article and quantity: at two prices it would not be clear which
                 self._open[customer, line.sku].append([sale.reference, line.price, line.quantity])
 
-    def bought(self, customer: str, sku: str) -> bool:
-        return (customer, sku) in self._open
+    def bought_otherwise(self, customer: str, sku: str, price: int) -> bool:
+        """Whether the customer bought the article, but never at this price."""
+        entries = self._open.get((customer, sku), [])
+        return bool(entries) and all(entry[1] != price for entry in entries)
 
     def take(self, customer: str, sku: str, price: int, wanted: int) -> Iterable[tuple[str, int]]:
         for entry in reversed(self._open.get((customer, sku), []) if customer else []):

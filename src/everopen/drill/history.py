@@ -27,6 +27,7 @@ OUTCOMES = {
 }
 FAILED = ("refused", "unavailable", "server_error", "broken", "timeout", "unsent")
 """Outcomes that count as a failed request."""
+FAILURES_KEPT = 10_000
 UNCERTAIN = ("unavailable", "server_error", "broken", "timeout")
 """Outcomes after which the order may exist all the same."""
 
@@ -70,6 +71,10 @@ class History:
         """From the intended start to the answer, of every request that was answered, in order of the answers."""
         self.late_s = array("d")
         """How late the client itself sent: its own share of the waits."""
+        self.broken_at = array("d")
+        """When connections with a request under way were lost (Unix time)."""
+        self.failures: list[tuple[float, str]] = []
+        """(intended start, outcome) of failed requests, the first ones."""
         self.longest: tuple[float, float] = (0.0, 0.0)
         """(wait in s, intended start in Unix time)"""
         self._encode = msgspec.json.Encoder().encode
@@ -85,8 +90,15 @@ class History:
         self.outcomes[outcome] += 1
         self.statuses[status] += 1
         self.waits_s.append(wait_s)
+        if outcome in FAILED and len(self.failures) < FAILURES_KEPT:
+            self.failures.append((intended_s, outcome))
         if wait_s > self.longest[0]:
             self.longest = (wait_s, intended_s)
+
+    def broke(self, at_s: float) -> None:
+        """Counts a connection that was lost with a request under way."""
+        self.broken_connections += 1
+        self.broken_at.append(at_s)
 
     def close(self) -> None:
         """Flushes the ledger."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 import sys
 import time
 from collections import deque
@@ -79,6 +80,7 @@ class Load:
         self._end = 0.0
         self._wall_offset = 0.0
         self._idle = asyncio.Event()
+        self._stopped = asyncio.Event()
 
     def _order_parts(self, sku: str) -> tuple[bytes, bytes]:
         body = msgspec.json.encode(
@@ -100,7 +102,7 @@ class Load:
         if self._settings.clients is not None:
             for _ in range(self._settings.clients):
                 self._submit(self._next(time.perf_counter()))
-            await asyncio.sleep(self._settings.seconds)
+            await self._pause(self._settings.seconds)
         else:
             await self._arrive(begun)
         sent_until = time.perf_counter()
@@ -113,16 +115,27 @@ class Load:
         seconds = (time.perf_counter() if self._settings.clients is not None else sent_until) - begun
         return summarise(self._history, seconds, refused_connections=self._wires.refused)
 
+    def stop(self) -> None:
+        """Sends nothing more; what is under way is waited for."""
+        self._end = min(self._end, time.perf_counter())
+        self._stopped.set()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopped.wait(), max(0.0, seconds))
+        except TimeoutError:
+            pass
+
     async def _arrive(self, begun: float) -> None:
         rate = self._settings.rate or 1.0
         for at in arrival_times(rate, self._settings.seconds, self._settings.arrivals, self._rng):
             due = begun + at
             while (ahead := due - time.perf_counter()) > 0:
                 await asyncio.sleep(ahead)
-            if self._made >= self._settings.requests_max:
+            if self._stopped.is_set() or self._made >= self._settings.requests_max:
                 return
             self._submit(self._next(due))
-        await asyncio.sleep(max(0.0, self._end - time.perf_counter()))
+        await self._pause(self._end - time.perf_counter())
 
     def _next(self, due: float) -> _Request:
         self._made += 1
@@ -177,7 +190,7 @@ class Load:
         if request.done:
             pass  # its time was up
         elif reply.status == 0:
-            self._history.broken_connections += 1
+            self._history.broke(time.perf_counter() + self._wall_offset)
             if self._settings.retry:
                 self._history.retried_requests += request.tries == 1
                 self._submit(request)
@@ -247,17 +260,26 @@ class Result(msgspec.Struct, frozen=True):
     settings: LoadSettings
     begun: float
     summary: Summary
+    broken_at: list[float]
+    failures: list[tuple[float, str]]
 
 
 def run_load(settings: LoadSettings, url: str, *, ledger: Path | None, rng: Rng) -> Result:
-    """One run in this process, on a loop of its own. Raises InputError."""
+    """One run in this process, on a loop of its own; SIGTERM and Ctrl-C end it early, with its figures. Raises
+    InputError."""
     target = Target.from_url(url)
     begun = time.time()
 
-    async def work() -> Summary:
-        return await Load(settings, target, History(ledger), rng).run()
+    history = History(ledger)
 
-    return Result(settings, begun, uvloop.run(work()))
+    async def work() -> Summary:
+        load = Load(settings, target, history, rng)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, load.stop)
+        return await load.run()
+
+    summary = uvloop.run(work())
+    return Result(settings, begun, summary, list(history.broken_at), history.failures)
 
 
 @click.command()

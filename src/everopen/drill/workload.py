@@ -59,9 +59,10 @@ def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
 
 def arrival_times(rate: float, seconds: float, arrivals: str, rng: Rng) -> Iterator[float]:
     """When requests are due, in seconds from the start."""
-    at = 0.0
+    at, number = 0.0, 0
     while True:
-        at += rng.expovariate(rate) if arrivals == "poisson" else 1.0 / rate
+        number += 1
+        at = at + rng.expovariate(rate) if arrivals == "poisson" else number / rate
         if at >= seconds:
             return
         yield at
