@@ -41,9 +41,10 @@ class Doubtful(Exception):
 class Link:
     """One connection to whichever node is primary. One call at a time; `run` does not queue."""
 
-    def __init__(self, primary: Primary, name: str) -> None:
+    def __init__(self, primary: Primary, name: str, options: dict[str, str]) -> None:
         self._primary = primary
         self.name = name
+        self._options = options
         self._connection: Connection | None = None
         self._epoch = -1
         self._filled = asyncio.Event()
@@ -165,7 +166,7 @@ class Link:
             database=primary.database,
             timeout=primary.settings.connect_timeout_s,
             max_cached_statement_lifetime=0,
-            server_settings={"application_name": f"everopen {self.name}", "jit": "off"},
+            server_settings={"application_name": f"everopen {self.name}", "jit": "off", **self._options},
         )
         try:
             epoch, standby = await connection.fetchrow(_VERIFY, timeout=primary.settings.connect_timeout_s)  # type: ignore[misc]
@@ -247,9 +248,9 @@ class Primary:
         await asyncio.gather(*(link.close() for link in self._links))
         self._links.clear()
 
-    def link(self, name: str) -> Link:
-        """A connection of one's own."""
-        link = Link(self, name)
+    def link(self, name: str, **options: str) -> Link:
+        """A connection of one's own; `options` are settings of its session."""
+        link = Link(self, name, options)
         self._links.append(link)
         return link
 

@@ -64,6 +64,9 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     payer_settle_max: Annotated[
         int, msgspec.Meta(ge=1, le=2000, description="Most payment outcomes that one transaction settles.")
     ] = 256
+    payer_settle_pause_ms: Annotated[
+        float, msgspec.Meta(ge=0, description="Pause that lets outcomes gather for one transaction.")
+    ] = 10.0
     payer_retry_s_max: Annotated[
         float,
         msgspec.Meta(gt=0, description="Longest pause between two questions about one unknown payment."),

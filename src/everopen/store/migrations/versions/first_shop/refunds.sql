@@ -183,12 +183,13 @@ END
 $$;
 
 -- release_order: the common end of a cancelled and of an expired order, whose row the caller has locked.
--- An intent that was never asked becomes void; one in doubt stays in doubt and is polled to its end.
+-- Its charge may be on the way: it is in doubt from now on, and once whoever follows it has given up (its lease ends) the
+-- provider is asked what became of it.
 CREATE FUNCTION release_order(p_sold orders, p_reason text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE orders SET status = 'cancelled', settled_at = now() WHERE id = p_sold.id;
-    UPDATE payment_intents SET status = 'void' WHERE id = p_sold.id AND status = 'pending';
+    UPDATE payment_intents SET status = 'unknown' WHERE id = p_sold.id AND status = 'pending';
     PERFORM take_reserved(NULL, ARRAY[p_sold.id]);
     INSERT INTO ledger_entries (order_id, event, account, amount, currency) VALUES
         (p_sold.id, 'released', 'sales', p_sold.total, p_sold.currency),

@@ -39,7 +39,7 @@ BEGIN
       CROSS JOIN LATERAL (SELECT x.status FROM orders x WHERE x.id = a.order_id FOR NO KEY UPDATE) o
       CROSS JOIN LATERAL (
           SELECT x.id, x.kind, x.amount, x.currency FROM payment_intents x
-           WHERE x.id = a.id AND x.status IN ('pending', 'unknown', 'void') FOR NO KEY UPDATE) i;
+           WHERE x.id = a.id AND x.status IN ('pending', 'unknown') FOR NO KEY UPDATE) i;
     IF ids IS NULL THEN
         RETURN 0;
     END IF;
@@ -73,7 +73,7 @@ BEGIN
     INSERT INTO outbox (topic, subject)
     SELECT CASE a.move WHEN 'captured' THEN 'order.paid' WHEN 'released' THEN 'order.declined'
                        WHEN 'refund_paid' THEN 'refund.paid' WHEN 'refund_failed' THEN 'refund.failed'
-                       WHEN 'captured_late' THEN 'payment.late' ELSE 'payment.void' END, a.id
+                       WHEN 'captured_late' THEN 'payment.late' ELSE 'payment.declined' END, a.id
       FROM unnest(ids, moves) AS a (id, move);
 
     -- Money for an order that is no more goes back by itself.

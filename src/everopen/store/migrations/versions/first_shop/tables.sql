@@ -66,7 +66,7 @@ CREATE TABLE payment_intents (
     order_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN ('charge', 'refund')),
     status text NOT NULL DEFAULT 'pending'
-        CHECK (status IN ('pending', 'unknown', 'void', 'captured', 'refunded', 'declined')),
+        CHECK (status IN ('pending', 'unknown', 'captured', 'refunded', 'declined')),
     amount bigint NOT NULL CHECK (amount >= 0),
     currency text NOT NULL,
     provider text NOT NULL,
@@ -79,7 +79,7 @@ CREATE TABLE payment_intents (
 ) WITH (fillfactor = 75);
 CREATE INDEX payment_intents_due ON payment_intents (next_attempt_at) WHERE status IN ('pending', 'unknown');
 COMMENT ON COLUMN payment_intents.status IS
-    'pending: to be asked. unknown: asked, answer lost, polled. void: the order was cancelled before. others: final';
+    'pending: to be asked. unknown: asked, answer lost or order cancelled meanwhile, polled. others: final';
 
 -- Append-only. No index: nothing on the order path reads it, and the audit reads all of it.
 CREATE TABLE ledger_entries (

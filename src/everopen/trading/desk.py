@@ -1,0 +1,84 @@
+"""The desk: everything of trading that a worker needs, wired together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from everopen.base.clock import Clock, Rng
+from everopen.base.topology import TopologyReader
+from everopen.store import Primary, StoreSettings
+from everopen.trading.housekeeping import Housekeeper
+from everopen.trading.lanes import Lanes
+from everopen.trading.orders import OrderRequest, Outcome
+from everopen.trading.payments import PROVIDERS
+from everopen.trading.payments.payer import Payer
+from everopen.trading.settings import TradingSettings
+
+
+class Trading:
+    """Connections, lanes, payer and housekeeping of one worker."""
+
+    def __init__(
+        self,
+        settings: TradingSettings,
+        store: StoreSettings,
+        *,
+        topology_file: Path,
+        app_password: str,
+        payments_socket: Path,
+        clock: Clock,
+        rng: Rng,
+        database: str = "everopen",
+    ) -> None:
+        self.settings = settings
+        self.currency = settings.currency
+        self.primary = Primary(
+            store,
+            TopologyReader(topology_file),
+            password=app_password,
+            clock=clock,
+            jitter=rng.random,
+            database=database,
+        )
+        self.providers = {
+            name: make(payments_socket, settings.payer_timeout_s) for name, make in PROVIDERS.items()
+        }
+        self.payer = Payer(settings, self.primary, self.providers, clock=clock, rng=rng)
+        self.lanes = Lanes(settings, self.primary, clock=clock, on_placed=self.payer.follow)
+        self.housekeeper = Housekeeper(settings, self.primary)
+
+    async def start(self) -> None:
+        """Starts everything and returns at once, also while no primary answers (`ready` is False then)."""
+        await self.primary.start()
+        await self.lanes.start()
+        await self.payer.start()
+        await self.housekeeper.start()
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Commits the orders in flight, settles what providers answered, closes the connections."""
+        await self.lanes.stop(grace_s)
+        await self.payer.stop()
+        await self.housekeeper.stop()
+        for provider in self.providers.values():
+            await provider.close()
+        await self.primary.close()
+
+    def ready(self) -> bool:
+        """Whether this worker holds a verified connection to the primary."""
+        return self.primary.ready()
+
+    async def place(self, request: OrderRequest) -> Outcome:
+        """`Lanes.place`."""
+        return await self.lanes.place(request)
+
+    def stats(self) -> dict[str, float]:
+        """Flat counters (…_total) and gauges."""
+        return {
+            **self.primary.counters,
+            **self.lanes.counters,
+            **self.payer.counters,
+            **self.housekeeper.counters,
+            "lane_orders_waiting": self.lanes.waiting,
+            "payments_waiting": self.payer.waiting,
+            "store_epoch": self.primary.epoch,
+        }
