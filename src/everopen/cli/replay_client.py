@@ -71,7 +71,13 @@ class ShopClient:
     """Calls of the public API with the operator's key. Use as `async with`."""
 
     def __init__(
-        self, url: str, *, operator_key: str, connections: int = 16, patience_s: float = 60.0
+        self,
+        url: str,
+        *,
+        operator_key: str,
+        connections: int = 16,
+        patience_s: float = 60.0,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url
         self.retries = 0
@@ -82,6 +88,7 @@ class ShopClient:
             timeout=httpx.Timeout(40.0, connect=5.0),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             trust_env=False,
+            transport=transport,
         )
 
     async def __aenter__(self) -> Self:

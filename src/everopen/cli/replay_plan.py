@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -47,14 +48,13 @@ class Sale(msgspec.Struct, frozen=True):
 
 
 class Refund(msgspec.Struct, frozen=True):
-    """Goods of one earlier sale that came back."""
+    """Goods of one earlier sale that came back, and go on the shelf again (postage and fees have no shelf)."""
 
     reference: str
     at: datetime
     sale: str
     """Reference of the sale, which must be sent and paid before."""
     lines: tuple[Line, ...]
-    restock: bool
 
 
 class Credit(msgspec.Struct, frozen=True):
@@ -64,7 +64,6 @@ class Credit(msgspec.Struct, frozen=True):
     at: datetime
     email: str
     lines: tuple[Line, ...]
-    restock: bool
 
 
 class Correction(msgspec.Struct, frozen=True):
@@ -195,18 +194,11 @@ def _returned(
                     f"{rest}{of} × {line.sku} at {line.price / 100:.2f} {why} in the file",
                 )
             )
-    part = 0
+    documents = count(1)
     for sale, taken in refunds.items():
-        for restock in (True, False):
-            chosen = summed(entry for entry in taken if track_stock(entry[0]) == restock)
-            if chosen:
-                part += 1
-                yield Refund(numbered(invoice, part), at, sale, tuple(chosen), restock)
-    for restock in (True, False):
-        chosen = summed(entry for entry in unmatched if track_stock(entry[0]) == restock)
-        if chosen:
-            part += 1
-            yield Credit(numbered(invoice, part), at, email, tuple(chosen), restock)
+        yield Refund(numbered(invoice, next(documents)), at, sale, tuple(summed(taken)))
+    if unmatched:
+        yield Credit(numbered(invoice, next(documents)), at, email, tuple(summed(unmatched)))
 
 
 class _Matcher:
@@ -341,7 +333,7 @@ def body_of(step: Step) -> dict[str, Any]:
         return {
             "lines": [{"sku": line.sku, "quantity": line.quantity} for line in step.lines],
             "reason": f"cancellation {step.reference}",
-            "restock": step.restock,
+            "restock": True,
         }
     if isinstance(step, Credit):
         return {
@@ -349,7 +341,7 @@ def body_of(step: Step) -> dict[str, Any]:
             "customer": {"email": step.email},
             "reason": f"cancellation {step.reference}; its sale is not in the file",
             "reference": step.reference,
-            "restock": step.restock,
+            "restock": True,
         }
     return {"items": [{"sku": sku, "delta": delta} for sku, delta in step.items], "reason": step.reason}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from everopen.base.errors import InputError
+from everopen.base.errors import EveropenError, InputError
 from everopen.cli.import_catalog import BATCH, Product, batch_key
 from everopen.cli.replay_client import Refused, ShopClient
 from everopen.cli.replay_plan import Correction, Plan, Refund, Sale, Step, body_of, key_of
@@ -102,16 +102,30 @@ async def send_steps(
             progress(step)
             slots.release()
 
-    async with asyncio.TaskGroup() as group:
-        for step in steps:
-            if speed is not None:
-                due = begun + (step.at - steps[0].at).total_seconds() / speed
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-            await slots.acquire()  # in order, so a refund never holds the last slot before its sale has one
-            if isinstance(step, Sale):
-                sales[step.reference] = loop.create_future()
-            group.create_task(one(step))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                if speed is not None:
+                    due = begun + (step.at - steps[0].at).total_seconds() / speed
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
+                await (
+                    slots.acquire()
+                )  # in order, so a refund never holds the last slot before its sale has one
+                if isinstance(step, Sale):
+                    sales[step.reference] = loop.create_future()
+                group.create_task(one(step))
+    except BaseExceptionGroup as several:  # one shop that is away makes many of one error
+        found = _first(several)
+        if isinstance(found, EveropenError):
+            raise found from None
+        raise
     return done, failed
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
 
 
 def _path(step: Step, order_id: str | None) -> str:

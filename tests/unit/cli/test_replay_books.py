@@ -11,8 +11,8 @@ from everopen.cli.replay_run import Done, Failed
 
 AT = datetime(2010, 12, 1, tzinfo=UTC)
 SALE = Sale("1", AT, "a@b", (Line("A", 5, 100),))
-REFUND = Refund("C2", AT, "1", (Line("A", 1, 100),), True)
-CREDIT = Credit("C2/2", AT, "a@b", (Line("B", 2, 30),), True)
+REFUND = Refund("C2", AT, "1", (Line("A", 1, 100),))
+CREDIT = Credit("C2/2", AT, "a@b", (Line("B", 2, 30),))
 CORRECTION = Correction("3", AT, (("A", -4),), "damages")
 FILE = FileTotals(3, 4, Figures(1, 5, 500), Figures(1, 3, 160), Figures(1, -4, 0))
 PLANNED = Books(Figures(1, 5, 500), Figures(1, 1, 100), Figures(1, 2, 60), Figures(1, -4, 0))

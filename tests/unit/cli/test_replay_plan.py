@@ -55,7 +55,7 @@ def test_a_cancellation_is_a_refund_of_the_latest_sale_and_then_of_earlier_ones(
         ("C3", "2", (Line("A", 3, 100),)),
         ("C3/2", "1", (Line("A", 1, 100),)),
     ]
-    assert all(step.restock for step in refunds)
+    assert all(body_of(step)["restock"] for step in refunds)
 
 
 def test_nothing_is_refunded_twice_and_the_rest_becomes_a_credit() -> None:
@@ -90,11 +90,10 @@ def test_an_article_at_two_prices_in_one_invoice_is_not_refunded_by_guess() -> N
     assert [type(step) for step in plan.steps] == [Sale, Credit]
 
 
-def test_fees_are_credited_apart_because_they_go_back_to_no_shelf() -> None:
+def test_one_cancellation_of_several_unknown_sales_is_one_credit() -> None:
     plan = plan_of([line("C1", "A", -1), line("C1", "AMAZONFEE", -1, 1_354_133)])
-    assert [(step.reference, step.restock) for step in plan.steps if isinstance(step, Credit)] == [
-        ("C1", True),
-        ("C1/2", False),
+    assert [(step.reference, len(step.lines)) for step in plan.steps if isinstance(step, Credit)] == [
+        ("C1", 2)
     ]
 
 
@@ -130,7 +129,7 @@ def test_the_plan_of_the_shipped_month_adds_up_with_the_file() -> None:
     assert (totals.sold, totals.corrections) == (books.sales, books.corrections)
     assert (totals.taken_back.units, totals.taken_back.amount) == (back.units, back.amount)
     assert books.sales == Figures(1559, 359_511, 82_374_614)
-    assert (books.refunds.documents, books.credits.documents, books.corrections.units) == (159, 207, -1241)
+    assert (books.refunds.documents, books.credits.documents, books.corrections.units) == (159, 205, -1241)
     assert books.net == sum(entry.quantity * entry.price for entry in lines)
     assert max(len(step.lines) for step in plan.steps if isinstance(step, Sale)) <= 1000
     assert len({key_of(step) for step in plan.steps}) == len(plan.steps)
