@@ -239,7 +239,7 @@ def _prefixed(sums: dict[str, int]) -> dict[str, int]:
 
 
 async def _body(receive: Receive) -> bytes:
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
@@ -278,7 +278,6 @@ def run(settings: SandboxSettings, *, socket: Path, books: Path, drop_privileges
     config = uvicorn.Config(
         Sandbox(ledger, settings),
         uds=str(socket),
-        uds_perms=0o666,
         http="httptools",
         loop="uvloop",
         lifespan="off",
