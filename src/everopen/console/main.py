@@ -7,6 +7,7 @@ nothing, so it may die at any time.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 (imported lazily by the loop, too late once root is given up)
 import html
 import signal
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 
 import msgspec
 import uvicorn
+import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -206,5 +208,10 @@ def run(
         timeout_graceful_shutdown=1,
     )
     config.load()
-    drop_privileges()
-    uvicorn.Server(config).run(sockets=[public, private])
+    server = uvicorn.Server(config)
+
+    async def serve() -> None:
+        drop_privileges()  # with the loop running, so that nothing is imported afterwards
+        await server.serve(sockets=[public, private])
+
+    uvloop.run(serve())

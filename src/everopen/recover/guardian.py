@@ -59,8 +59,8 @@ def guard(
             poller = select.poll()
             poller.register(reading, select.POLLIN)
             poller.poll(1000)
-            for number in _drain(reading):
-                if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and not closing:
+            for received in _drain(reading):
+                if received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and not closing:
                     closing = True
                     process.send(supervisor, signal.SIGCONT)
                     process.send(supervisor, signal.SIGTERM)

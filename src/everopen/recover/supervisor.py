@@ -10,8 +10,8 @@ import asyncio
 import os
 import shutil
 import signal
-import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal
@@ -34,7 +34,7 @@ from everopen.recover.decide import decide
 from everopen.recover.keeper import ClusterKeeper
 from everopen.recover.registry import ProcessRecord, Registry
 from everopen.recover.settings import RecoverSettings
-from everopen.telemetry.events import EventLog
+from everopen.telemetry.events import EventLog, complain
 
 Prepare = Callable[[Node, bool], Awaitable[None]]
 """Brings the schema up to date on a primary; the flag says that the database is new (then it gets its catalogue)."""
@@ -71,6 +71,8 @@ class Supervisor:
         self._events = events
         self._wake = asyncio.Event()
         self._stopping = False
+        self._cold = False
+        """Nothing lives yet that could be adopted: an error now ends the start, later ones only this supervisor."""
         self._keeper = ClusterKeeper(
             wiring.cluster, list(wiring.nodes), wiring.home.state_file, events, self._wake.set
         )
@@ -110,9 +112,16 @@ class Supervisor:
             if starting.done():
                 starting.result()
                 await self._mind()
-        except StartError:
+        except Exception as error:
+            if not self._cold:
+                raise
             self._stopping = True  # what was started meanwhile is closed again
-            raise
+            if isinstance(error, EveropenError):
+                raise StartError(error.cause, error.next_step) from error
+            raise StartError(
+                f"The start failed unexpectedly ({type(error).__name__}: {error}).",
+                f"The details are in {self._wiring.home.logs / 'supervisor.log'}.",
+            ) from error
         finally:
             beat.cancel()
             starting.cancel()
@@ -164,7 +173,8 @@ class Supervisor:
                 "adopted",
                 f"A new supervisor took over {len(adopted)} living processes: {', '.join(sorted(adopted))}.",
             )
-        if not (self._keeper.exists() and not self._keeper.leader.dead()):
+        self._cold = not self._keeper.exists() or self._keeper.leader.dead()
+        if self._cold:
             self._check_room()
         if not self._keeper.exists():
             await self._first_start()
@@ -172,6 +182,7 @@ class Supervisor:
             await self._start_nodes()
         self._keeper.watch_all()
         await self._until_confirmed()
+        self._cold = False
         self._publish()
 
     def _check_room(self) -> None:
@@ -402,6 +413,21 @@ def main(wiring: Wiring) -> int:
     try:
         asyncio.run(run())
     except StartError as error:
-        print(f"\neveropen: {error.cause}\n          {error.next_step}", file=sys.stderr, flush=True)
+        if error.__cause__ is not None:
+            _log_details(wiring.home, error)
+        complain(f"\neveropen: {error.cause}\n          {error.next_step}")
         return StartError.exit_code
+    except Exception as error:
+        _log_details(wiring.home, error)
+        complain(
+            f"The supervisor failed ({type(error).__name__}: {error}); the details are in {wiring.home.logs / 'supervisor.log'}."
+        )
+        return 1
     return 0
+
+
+def _log_details(home: Home, error: Exception) -> None:
+    """The traceback, for those who mend the program; people read the sentence."""
+    with open(home.logs / "supervisor.log", "a") as log:
+        log.write(time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        traceback.print_exception(error, file=log)
