@@ -1,0 +1,187 @@
+"""Outcomes of trading as HTTP: an answer, or a refusal with a sentence for the buyer.
+
+Pure functions from values to values. Nothing is decided here: the outcome already says what happened.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import msgspec
+
+from everopen.api.problems import Refusal
+from everopen.api.shapes import (
+    CancelAnswer,
+    CartAnswer,
+    CartLineAnswer,
+    CustomerAnswer,
+    OrderAnswer,
+    OrderLineAnswer,
+    ProductAnswer,
+    ProductsChangedAnswer,
+    RefundAnswer,
+    StockAnswer,
+)
+from everopen.base.money import Money
+from everopen.trading import orders as trading
+
+SKUS_SHOWN = 20
+"""A sentence names so many SKUs at most; the document's `skus` has all."""
+
+
+def placed(order: trading.PlacedOrder) -> OrderAnswer:
+    """The order as it was accepted."""
+    return OrderAnswer(
+        order.id,
+        order.status,  # type: ignore[arg-type]  # trading answers a plain str here
+        Money(order.total, order.currency),
+        lines(order.lines, order.currency),
+        CustomerAnswer(order.email),
+        order.placed_at,
+        order.reference,
+    )
+
+
+def viewed(order: trading.OrderView) -> OrderAnswer:
+    """The order as it is now."""
+    return OrderAnswer(
+        order.id,
+        order.status,
+        Money(order.total, order.currency),
+        lines(order.lines, order.currency),
+        CustomerAnswer(order.email),
+        order.placed_at,
+        order.reference,
+        Money(order.refunded, order.currency),
+    )
+
+
+def lines(found: tuple[trading.PlacedLine, ...], currency: str) -> list[OrderLineAnswer]:
+    """Lines with their money."""
+    return [
+        OrderLineAnswer(
+            line.sku,
+            line.title,
+            line.quantity,
+            Money(line.unit_price, currency),
+            Money(line.amount, currency),
+        )
+        for line in found
+    ]
+
+
+def product(found: trading.Product) -> ProductAnswer:
+    """A product as customers see it."""
+    price = None if found.unit_price is None else Money(found.unit_price, found.currency)
+    return ProductAnswer(
+        found.sku, found.title, found.description, price, found.tracks_stock, found.available
+    )
+
+
+def cart(found: trading.Cart | None, currency: str) -> CartAnswer:
+    """A cart at today's prices; None is the empty one of a visitor without a session."""
+    shown = [
+        CartLineAnswer(
+            line.sku,
+            line.title,
+            line.quantity,
+            None if line.unit_price is None else Money(line.unit_price, currency),
+            None if line.unit_price is None else Money(line.unit_price * line.quantity, currency),
+            line.available,
+        )
+        for line in (found.lines if found is not None else ())
+    ]
+    total = sum(line.amount.amount for line in shown if line.amount is not None)
+    return CartAnswer(shown, sum(line.quantity for line in shown), Money(total, currency))
+
+
+def refunded(found: trading.Refunded) -> RefundAnswer:
+    """A refund or a stand-alone credit."""
+    return RefundAnswer(
+        found.id,
+        found.order_id,
+        Money(found.amount, found.currency),
+        lines(found.lines, found.currency),
+        found.reason,
+        found.reference,
+        found.created_at,
+    )
+
+
+def cancelled(found: trading.Cancelled) -> CancelAnswer:
+    """A cancelled order."""
+    return CancelAnswer(found.order_id)
+
+
+def stock_changed(found: trading.StockChanged) -> StockAnswer:
+    """Booked goods."""
+    return StockAnswer(found.items)
+
+
+def products_changed(found: trading.ProductsChanged) -> ProductsChangedAnswer:
+    """A changed catalogue."""
+    return ProductsChangedAnswer(found.added, found.updated)
+
+
+def refuse(outcome: msgspec.Struct) -> NoReturn:
+    """Raises the refusal that an outcome stands for."""
+    raise refusal(outcome)
+
+
+def refusal(outcome: msgspec.Struct) -> Refusal:
+    """The refusal that an outcome stands for."""
+    match outcome:
+        case trading.SoldOut(sku, available, requested):
+            left = (
+                "none is left"
+                if available <= 0
+                else f"{available:,} {'is' if available == 1 else 'are'} left"
+            )
+            return Refusal(
+                "sold-out",
+                f"{_name(sku)}: {requested:,} requested, {left}. Nothing was changed.",
+                sku=sku,
+                available=available,
+                requested=requested,
+            )
+        case trading.UnknownSku(skus):
+            return Refusal("unknown-sku", f"The catalogue does not have {_names(skus)}.", skus=skus)
+        case trading.Unpriced(skus):
+            return Refusal("no-price", f"The catalogue has no price for {_names(skus)}.", skus=skus)
+        case trading.NotTracked(skus):
+            return Refusal(
+                "bad-input", f"{_names(skus)} has no stock to change (postage, fees, discounts).", skus=skus
+            )
+        case trading.KeyReused():
+            return Refusal(
+                "key-reused", "This `Idempotency-Key` was already used for another request. Use a fresh key."
+            )
+        case trading.ReferenceTaken(reference):
+            return Refusal("conflict", f"The reference {_name(reference)} is already taken.")
+        case trading.CartChanged():
+            return Refusal("conflict", "The cart was changed meanwhile. Look at it again, then check out.")
+        case trading.CartFull(most):
+            return Refusal("conflict", f"That is more than a cart holds: at most {most:,}.")
+        case trading.NoLines():
+            return Refusal("empty-cart", "The cart is empty; there is nothing to check out.")
+        case trading.NotFound():
+            return Refusal("not-found", "There is no such order.")
+        case trading.WrongState(status):
+            return Refusal(
+                "conflict", f"The order is {status}; this cannot be done to it any more or not yet."
+            )
+        case trading.TooMuch(sku, refundable, requested):
+            return Refusal(
+                "conflict",
+                f"{_name(sku)}: {requested:,} to give back, but only {refundable:,} were sold and not yet given back.",
+            )
+    raise TypeError(f"No problem document is known for {type(outcome).__name__}.")
+
+
+def _name(text: str) -> str:
+    return f"“{text}”"
+
+
+def _names(skus: tuple[str, ...]) -> str:
+    shown = ", ".join(_name(sku) for sku in skus[:SKUS_SHOWN])
+    return shown if len(skus) <= SKUS_SHOWN else f"{shown} and {len(skus) - SKUS_SHOWN} more"

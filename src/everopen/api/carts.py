@@ -1,0 +1,152 @@
+"""Carts and checkout. A cart belongs to a session (a cookie), lives in the store, and is emptied by the very transaction
+that accepts its order: a buyer never holds both the order and the full cart, nor neither."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from everopen.api import answers
+from everopen.api.catalogue import replay_header
+from everopen.api.hot import fingerprint, require_provider
+from everopen.api.problems import Headers, Refusal
+from everopen.api.routes import Answer, Call
+from everopen.api.sessions import new_session, session_of
+from everopen.api.shapes import CartAnswer, CartLineBody, CheckoutBody, QuantityBody
+from everopen.api.shop import Shop
+from everopen.trading.orders import (
+    Cart,
+    CartChanged,
+    CartFull,
+    LineRequest,
+    OrderRequest,
+    PlacedOrder,
+    UnknownSku,
+    Unpriced,
+)
+
+TRIES = 5
+"""A cart that changes under its checkout is read again so often."""
+
+
+async def cart_of(shop: Shop, call: Call) -> CartAnswer:
+    """The visitor's cart; an empty one without a session."""
+    cart_id = await find_cart_id(shop, call)
+    return answers.cart(None if cart_id is None else await shop.cart(cart_id), shop.currency)
+
+
+async def find_cart_id(shop: Shop, call: Call) -> UUID | None:
+    """The cart of the visitor's session; None without a session that is still known."""
+    token = session_of(call)
+    return None if token is None else await shop.cart_id(token)
+
+
+def changed(shop: Shop, outcome: Cart | UnknownSku | Unpriced | CartFull) -> CartAnswer:
+    """The cart after a change. Raises a `Refusal`."""
+    if not isinstance(outcome, Cart):
+        answers.refuse(outcome)
+    return answers.cart(outcome, shop.currency)
+
+
+async def get_cart(shop: Shop, call: Call) -> Answer:
+    """What lies in the cart."""
+    return Answer(await cart_of(shop, call))
+
+
+async def add_line(shop: Shop, call: Call) -> Answer:
+    """Puts more of a product into the cart."""
+    body: CartLineBody = call.body
+    cart, headers = await add(shop, call, body.sku, body.quantity)
+    return Answer(cart, headers)
+
+
+async def add(shop: Shop, call: Call, sku: str, quantity: int) -> tuple[CartAnswer, Headers]:
+    """The cart with the product in it, and the cookie of a new session. Raises a `Refusal`."""
+    cart_id, headers = await find_cart_id(shop, call), Headers()
+    if cart_id is None:
+        if await shop.product(sku) is None:  # no session for what can't be put into it
+            answers.refuse(UnknownSku((sku,)))
+        token, headers = new_session(days=shop.session_days, secure=shop.settings.secure_cookies)
+        cart_id = await shop.open_session(token)
+    return changed(shop, await shop.add_to_cart(cart_id, sku, quantity)), headers
+
+
+async def set_line(shop: Shop, call: Call) -> Answer:
+    """Sets how many of a product are in the cart."""
+    body: QuantityBody = call.body
+    return Answer(await set_to(shop, call, call.parameters["sku"], body.quantity))
+
+
+async def set_to(shop: Shop, call: Call, sku: str, quantity: int) -> CartAnswer:
+    """The cart with so many of a product that lies in it; 0 takes it out. Raises a `Refusal`."""
+    cart_id = await find_cart_id(shop, call)
+    outcome = UnknownSku((sku,)) if cart_id is None else await shop.set_cart_line(cart_id, sku, quantity)
+    if isinstance(outcome, UnknownSku):
+        raise Refusal("not-found", f"“{sku[:80]}” does not lie in the cart.")
+    return changed(shop, outcome)
+
+
+async def remove_line(shop: Shop, call: Call) -> Answer:
+    """Takes a product out of the cart."""
+    return Answer(await set_to(shop, call, call.parameters["sku"], 0))
+
+
+async def clear_cart(shop: Shop, call: Call) -> Answer:
+    """Empties the cart."""
+    cart_id = await find_cart_id(shop, call)
+    if cart_id is not None:
+        await shop.clear_cart(cart_id)
+    return Answer(answers.cart(None, shop.currency))
+
+
+async def checkout(shop: Shop, call: Call) -> Answer:
+    """Orders what is in the cart."""
+    body: CheckoutBody = call.body
+    order = await check_out(
+        shop,
+        await find_cart_id(shop, call),
+        key=call.key,
+        email=body.customer.email,
+        provider=body.payment.provider,
+        token=body.payment.token,
+        reference=body.reference,
+    )
+    headers = [(b"location", f"/api/orders/{order.id}".encode()), *replay_header(order.replayed)]
+    return Answer(answers.placed(order), headers)
+
+
+async def check_out(
+    shop: Shop,
+    cart_id: UUID | None,
+    *,
+    key: str,
+    email: str,
+    provider: str,
+    token: str,
+    reference: str | None = None,
+) -> PlacedOrder:
+    """Places the order of a cart. The fingerprint leaves the lines out: the same key after success finds an empty cart,
+    and must give the same answer. Raises a `Refusal`."""
+    require_provider(provider)
+    if cart_id is None:
+        raise Refusal("empty-cart", "There is no session with a cart; put something into the cart first.")
+    mark = fingerprint("checkout", cart_id, email, provider, token, reference)
+    for _ in range(TRIES):
+        cart = await shop.cart(cart_id)
+        outcome = await shop.place(
+            OrderRequest(
+                key=key,
+                fingerprint=mark,
+                lines=tuple(LineRequest(line.sku, line.quantity) for line in cart.lines),
+                email=email,
+                provider=provider,
+                token=token,
+                reference=reference,
+                cart_id=cart_id,
+                cart_version=cart.version,
+            )
+        )
+        if isinstance(outcome, PlacedOrder):
+            return outcome
+        if not isinstance(outcome, CartChanged):
+            answers.refuse(outcome)
+    raise answers.refusal(CartChanged())

@@ -1,0 +1,168 @@
+"""`POST /api/orders`, the one call that must be cheap: bytes in, lane, bytes out.
+
+Everything else goes through routing, parameter parsing and response objects; in a flash sale those would cost more than
+the order. So this is one plain ASGI function: one dict of the headers, one typed decode, one `place`, one encode. A cache
+of encoded answers was turned down: keys rarely come twice, and trading rebuilds a replay from the order itself.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import msgspec
+
+from everopen.api import answers
+from everopen.api.bodies import Receive, Scope, Send, decode, read_body, require_json
+from everopen.api.problems import Headers, Refusal
+from everopen.api.settings import ApiSettings
+from everopen.api.shapes import LineBody, OrderBody, encode
+from everopen.trading.orders import LineRequest, OrderRequest, Outcome, PlacedOrder
+from everopen.trading.payments import PROVIDERS
+
+QUANTITY_MAX = 1_000_000
+_JSON = (b"content-type", b"application/json")
+_REPLAYED = (b"idempotency-replayed", b"true")
+_KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Places(Protocol):
+    """What takes orders: trading's lanes."""
+
+    async def place(self, request: OrderRequest) -> Outcome: ...
+
+
+class OrderEntrance:
+    """The ASGI application of one path and method. Problems go out as `Refusal`; the caller writes them."""
+
+    def __init__(
+        self,
+        lanes: Places,
+        settings: ApiSettings,
+        *,
+        currency: str,
+        operator_key: str,
+        counters: dict[str, int],
+    ) -> None:
+        self._place = lanes.place
+        self._settings = settings
+        self._currency = currency
+        self._operator_key = operator_key
+        self._counters = counters
+        self._decoder = msgspec.json.Decoder(OrderBody)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Takes one order. Before anything was sent it may raise `Refusal`, `StoreUnavailable` or `ClientGone`."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        settings = self._settings
+        require_json(headers)
+        key = idempotency_key(headers)
+        body = await read_body(
+            headers, receive, bytes_max=settings.body_bytes_max, timeout_s=settings.body_timeout_s
+        )
+        asked = decode(self._decoder, body)
+        request = order_request(asked, key, currency=self._currency, lines_max=settings.lines_max)
+        if needs_operator(asked):
+            require_operator(headers, self._operator_key)
+        outcome = await self._place(request)
+        if type(outcome) is not PlacedOrder:
+            self._counters["orders_refused"] += 1
+            raise answers.refusal(outcome)
+        content = encode(answers.placed(outcome))
+        self._counters["orders_replayed" if outcome.replayed else "orders_placed"] += 1
+        reply: Headers = [
+            _JSON,
+            (b"content-length", b"%d" % len(content)),
+            (b"location", b"/api/orders/" + content[7:43]),  # {"id":"<36 characters>"
+        ]
+        if outcome.replayed:
+            reply.append(_REPLAYED)
+        await send({"type": "http.response.start", "status": 201, "headers": reply})
+        await send({"type": "http.response.body", "body": content})
+
+
+def idempotency_key(headers: dict[bytes, bytes]) -> str:
+    """The request's key; a random one when it has none. Raises a 422 `Refusal`."""
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        return secrets.token_hex(16)
+    if _KEY(key) is None:
+        raise Refusal("bad-key", "The `Idempotency-Key` must be 1 to 255 visible ASCII characters.")
+    return key.decode("ascii")
+
+
+def needs_operator(body: OrderBody) -> bool:
+    """Whether the order says things that only staff may say: its prices or its time."""
+    return body.placed_at is not None or any(line.unit_price is not None for line in body.lines)
+
+
+def require_operator(headers: dict[bytes, bytes], operator_key: str) -> None:
+    """Raises 401 or 403 unless the request carries the operator key."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"bearer" or not token:
+        raise Refusal("no-operator", "This call is for staff: send `Authorization: Bearer <operator key>`.")
+    if not hmac.compare_digest(token.strip(), operator_key.encode()):
+        raise Refusal("not-operator", "The operator key is not this shop's.")
+
+
+def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -> OrderRequest:
+    """What trading is asked: duplicates summed, with the fingerprint of the meaning (not of the bytes)."""
+    if len(body.lines) > lines_max:
+        raise Refusal(
+            "bad-input", f"`lines` has {len(body.lines):,} entries; at most {lines_max:,} fit one order."
+        )
+    lines = summed(body.lines, currency)
+    customer, payment = body.customer, body.payment
+    require_provider(payment.provider)
+    return OrderRequest(
+        key=key,
+        fingerprint=fingerprint(
+            "order",
+            customer.email,
+            payment.provider,
+            payment.token,
+            body.reference,
+            body.placed_at,
+            [(line.sku, line.quantity, line.unit_price) for line in lines],
+        ),
+        lines=lines,
+        email=customer.email,
+        provider=payment.provider,
+        token=payment.token,
+        reference=body.reference,
+        placed_at=body.placed_at,
+    )
+
+
+def require_provider(name: str) -> None:
+    """Raises a 422 `Refusal` for a payment provider that this shop does not have."""
+    if name not in PROVIDERS:
+        known = ", ".join(f"“{provider}”" for provider in sorted(PROVIDERS))
+        raise Refusal("unknown-provider", f"There is no payment provider “{name}”; this shop takes {known}.")
+
+
+def summed(lines: list[LineBody], currency: str) -> tuple[LineRequest, ...]:
+    """One line per SKU and price, in the order of their first mention."""
+    if len(lines) == 1 and lines[0].unit_price is None:
+        return (LineRequest(lines[0].sku, lines[0].quantity),)
+    found: dict[tuple[str, int | None], int] = {}
+    for index, line in enumerate(lines):
+        price = None
+        if line.unit_price is not None:
+            price = line.unit_price.amount
+            if line.unit_price.currency != currency:
+                raise Refusal("bad-input", f"`lines[{index}].unit_price` must be in {currency}.")
+        place = (line.sku, price)
+        found[place] = found.get(place, 0) + line.quantity
+        if found[place] > QUANTITY_MAX:
+            raise Refusal("bad-input", f"The lines of “{line.sku}” add up to more than {QUANTITY_MAX:,}.")
+    return tuple(LineRequest(sku, quantity, price) for (sku, price), quantity in found.items())
+
+
+def fingerprint(*meaning: Any) -> bytes:
+    """A digest of what a request means; two requests with one key must agree in it."""
+    return blake2b(_pack(meaning), digest_size=16).digest()

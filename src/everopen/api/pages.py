@@ -1,0 +1,247 @@
+"""The storefront: pages for people, made on the server, working without JavaScript.
+
+Forms follow post-redirect-get, and each form that buys carries its own idempotency key: a double click, a reload or a
+gateway that sends it again buys once. A form that is refused comes back as the page it was on, with the reason on top.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from everopen.api import answers, markup
+from everopen.api.bodies import explain
+from everopen.api.carts import add, cart_of, check_out, find_cart_id, set_to
+from everopen.api.catalogue import one_product, page_of
+from everopen.api.hot import order_request
+from everopen.api.orders import one_order
+from everopen.api.problems import PROBLEMS, Headers, Refusal
+from everopen.api.routes import Answer, Call
+from everopen.api.sessions import require_same_origin, session_of
+from everopen.api.shapes import CartLineBody, CheckoutBody, OrderBody, ProductAnswer
+from everopen.api.shop import Shop
+from everopen.base.ids import secret_token
+from everopen.trading.orders import PlacedOrder
+
+T = TypeVar("T")
+PROVIDER = "sandbox"
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+SECURITY: Headers = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
+        b"frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+_PAGE: Headers = [_HTML, (b"cache-control", b"no-store"), *SECURITY]
+_KEY = re.compile(r"[A-Za-z0-9_-]{20,80}").fullmatch
+
+
+async def _page(shop: Shop, call: Call, title: str, body: str, **extra: Any) -> Answer:
+    units = extra.pop("units", None)
+    if units is None:
+        units = (await cart_of(shop, call)).units if session_of(call) is not None else 0
+    content = markup.frame(
+        title, body, shop_name=shop.settings.shop_name, units=units, query=extra.pop("query", "")
+    )
+    return Answer(content, [*_PAGE, *extra.pop("headers", ())], extra.pop("status", None))
+
+
+def _see(path: str, headers: Headers | None = None) -> Answer:
+    return Answer(b"", [(b"location", path.encode()), (b"cache-control", b"no-store"), *(headers or ())], 303)
+
+
+async def home(shop: Shop, call: Call) -> Answer:
+    """Products with search and paging."""
+    found = await page_of(shop, call, shop.settings.page_products)
+    query, after = call.parameters.get("q", "").strip(), call.parameters.get("after", "")
+    body = markup.catalogue(found, query=query, after=after)
+    return await _page(shop, call, f"Results for “{query}”" if query else "Products", body, query=query)
+
+
+async def product(shop: Shop, call: Call) -> Answer:
+    """One product, with the form that buys it."""
+    found = await one_product(shop, call.parameters["sku"])
+    return await _product(shop, call, found)
+
+
+async def _product(shop: Shop, call: Call, found: ProductAnswer, **extra: Any) -> Answer:
+    shown = {name: extra.pop(name) for name in ("email", "quantity", "notice") if name in extra}
+    body = markup.product_page(found, key=extra.pop("key", None) or secret_token(), **shown)
+    return await _page(shop, call, markup.name_of(found.title), body, **extra)
+
+
+async def buy(shop: Shop, call: Call) -> Answer:
+    """Buys one product at once."""
+    require_same_origin(call)
+    form: dict[str, str] = call.body
+    key = _form_key(form)
+    try:
+        asked = _read(
+            OrderBody,
+            {
+                "lines": [{"sku": form.get("sku"), "quantity": _whole(form.get("quantity", ""))}],
+                "customer": {"email": form.get("email", "").strip()},
+                "payment": {"provider": PROVIDER, "token": form.get("token")},
+            },
+        )
+        outcome = await shop.place(
+            order_request(asked, key, currency=shop.currency, lines_max=shop.settings.lines_max)
+        )
+        if isinstance(outcome, PlacedOrder):
+            return _see(f"/orders/{outcome.id}")
+        answers.refuse(outcome)
+    except Refusal as refusal:
+        found = await one_product(shop, form.get("sku", ""))
+        return await _product(
+            shop,
+            call,
+            found,
+            email=form.get("email", "")[:254],
+            quantity=form.get("quantity", "1")[:9],
+            notice=_said(refusal),
+            status=refusal.status,
+            key=_key_after(refusal, key),
+        )
+
+
+async def cart(shop: Shop, call: Call) -> Answer:
+    """The cart with the checkout form."""
+    return await _cart(shop, call)
+
+
+async def _cart(shop: Shop, call: Call, **extra: Any) -> Answer:
+    found = await cart_of(shop, call)
+    shown = {name: extra.pop(name) for name in ("email", "notice") if name in extra}
+    body = markup.cart_page(found, key=extra.pop("key", None) or secret_token(), **shown)
+    return await _page(shop, call, "Your cart", body, units=found.units, **extra)
+
+
+async def add_to_cart(shop: Shop, call: Call) -> Answer:
+    """Puts a product into the cart, then shows the cart."""
+    require_same_origin(call)
+    form: dict[str, str] = call.body
+    asked = _read(CartLineBody, {"sku": form.get("sku"), "quantity": _whole(form.get("quantity", ""))})
+    _, headers = await add(shop, call, asked.sku, asked.quantity)
+    return _see("/cart", headers)
+
+
+async def set_in_cart(shop: Shop, call: Call) -> Answer:
+    """Changes or removes a line of the cart."""
+    require_same_origin(call)
+    form: dict[str, str] = call.body
+    try:
+        wanted = 0 if "remove" in form else _whole(form.get("quantity", ""))
+        if wanted == 0:
+            await set_to(shop, call, form.get("sku", ""), 0)
+        else:
+            asked = _read(CartLineBody, {"sku": form.get("sku"), "quantity": wanted})
+            await set_to(shop, call, asked.sku, asked.quantity)
+    except Refusal as refusal:
+        return await _cart(shop, call, notice=_said(refusal), status=refusal.status)
+    return _see("/cart")
+
+
+async def checkout(shop: Shop, call: Call) -> Answer:
+    """Orders the cart."""
+    require_same_origin(call)
+    form: dict[str, str] = call.body
+    key = _form_key(form)
+    try:
+        asked = _read(
+            CheckoutBody,
+            {
+                "customer": {"email": form.get("email", "").strip()},
+                "payment": {"provider": PROVIDER, "token": form.get("token")},
+            },
+        )
+        order = await check_out(
+            shop,
+            await find_cart_id(shop, call),
+            key=key,
+            email=asked.customer.email,
+            provider=asked.payment.provider,
+            token=asked.payment.token,
+        )
+    except Refusal as refusal:
+        return await _cart(
+            shop,
+            call,
+            email=form.get("email", "")[:254],
+            notice=_said(refusal),
+            status=refusal.status,
+            key=_key_after(refusal, key),
+        )
+    return _see(f"/orders/{order.id}")
+
+
+async def order(shop: Shop, call: Call) -> Answer:
+    """An order's confirmation; renews itself until the payment has ended."""
+    found = await one_order(shop, call)
+    headers: Headers = [(b"refresh", b"2")] if found.status == "placed" else []
+    return await _page(shop, call, "Your order", markup.order_page(found), headers=headers)
+
+
+async def problem(shop: Shop, call: Call) -> Answer:
+    """What the `type` of a problem document means."""
+    kind = PROBLEMS.get(call.parameters["name"])
+    if kind is None:
+        raise Refusal("not-found", "There is no such kind of problem.")
+    body = markup.problem_page(kind.title, f"Status {kind.status}", kind.meaning)
+    return await _page(shop, call, kind.title, body)
+
+
+async def stylesheet(_shop: Shop, _call: Call) -> Answer:
+    """The style sheet; its address changes with its content."""
+    return Answer(
+        markup.CSS,
+        [
+            (b"content-type", b"text/css; charset=utf-8"),
+            (b"cache-control", b"public, max-age=31536000, immutable"),
+            (b"x-content-type-options", b"nosniff"),
+        ],
+    )
+
+
+def problem_answer(refusal: Refusal, shop_name: str) -> tuple[int, Headers, bytes]:
+    """A refusal as a page, for people."""
+    kind = PROBLEMS[refusal.name]
+    content = markup.frame(kind.title, markup.problem_page(kind.title, refusal.detail), shop_name=shop_name)
+    return kind.status, [*_PAGE, *refusal.headers, (b"content-length", b"%d" % len(content))], content
+
+
+def _form_key(form: dict[str, str]) -> str:
+    key = form.get("key", "")
+    if _KEY(key) is None:
+        raise Refusal("bad-input", "The form has lost its key; open the page again and send it from there.")
+    return f"form-{key}"
+
+
+def _key_after(refusal: Refusal, key: str) -> str | None:
+    """After a clear refusal the next try is a new purchase; while the outcome is unknown it is the same one."""
+    return key.removeprefix("form-") if refusal.name == "unavailable" else None
+
+
+def _said(refusal: Refusal) -> str:
+    """A refusal for people: without the back quotes that field names carry."""
+    return re.sub(
+        r"`(?:lines\[\d+\]|customer|payment)?\.?(\w+)`", lambda found: found[1].capitalize(), refusal.detail
+    )
+
+
+def _whole(text: str) -> int | str:
+    """A form's number; other text stays, and is refused with its type."""
+    stripped = text.strip()
+    return int(stripped) if re.fullmatch(r"-?[0-9]{1,15}", stripped) else text
+
+
+def _read(kind: type[T], fields: dict[str, Any]) -> T:
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise explain(str(error)) from None

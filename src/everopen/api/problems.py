@@ -1,0 +1,168 @@
+"""Problem documents (RFC 9457): one table of everything that a request can be told instead of an answer.
+
+A handler raises or returns a `Refusal`; only this module knows how it looks on the wire. `type` is a path of this
+shop (`/problems/sold-out`) that opens as a page with the meaning and what to do, so the URI in a log line can be
+followed. A full class per problem was turned down: they differ in three words.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Kind(NamedTuple):
+    """A row of the table."""
+
+    status: int
+    title: str
+    meaning: str
+
+
+PROBLEMS: dict[str, Kind] = {
+    "bad-input": Kind(
+        422,
+        "The request is not right",
+        "Nothing was changed. `detail` says what to put right; then send it again.",
+    ),
+    "bad-key": Kind(
+        422,
+        "The idempotency key is not right",
+        "An `Idempotency-Key` is 1 to 255 visible ASCII characters; a random UUID is a good one.",
+    ),
+    "key-reused": Kind(
+        422,
+        "The idempotency key was used for another request",
+        "The first request with this key stands. Take a fresh key for each new purchase.",
+    ),
+    "unknown-sku": Kind(
+        422, "Unknown SKU", "The catalogue has no such product. `GET /api/products` lists what there is."
+    ),
+    "unknown-provider": Kind(
+        422, "Unknown payment provider", "`detail` names the providers that this shop accepts."
+    ),
+    "no-price": Kind(422, "The product has no price", "It is not for sale until staff give it a price."),
+    "empty-cart": Kind(422, "The cart is empty", "Put something into the cart first."),
+    "sold-out": Kind(
+        409,
+        "Sold out",
+        "Not enough is left. Nothing of the order was taken; order less or leave the line out.",
+    ),
+    "conflict": Kind(
+        409,
+        "The request does not fit what is recorded",
+        "`detail` says what stands against it. Nothing was changed.",
+    ),
+    "no-operator": Kind(
+        401, "Staff only", "Send the operator key: `Authorization: Bearer …` (see secrets.json in the home)."
+    ),
+    "not-operator": Kind(
+        403, "Wrong operator key", "The key in the `Authorization` header is not this shop's."
+    ),
+    "foreign-form": Kind(
+        403, "The form came from another site", "Open the shop itself and send the form from there."
+    ),
+    "not-found": Kind(404, "Not found", "There is nothing at this address."),
+    "bad-method": Kind(405, "Method not allowed", "The `Allow` header lists what this address takes."),
+    "slow-body": Kind(
+        408, "The request came too slowly", "Its body was not complete in time. Send it again."
+    ),
+    "too-large": Kind(413, "The request is too large", "Nothing of it was used. Send less at once."),
+    "bad-content-type": Kind(
+        415, "Unsupported content type", "Send JSON with the header `Content-Type: application/json`."
+    ),
+    "internal": Kind(500, "Something went wrong here", "It is in the shop's log under the id in `instance`."),
+    "unavailable": Kind(
+        503,
+        "The shop cannot take requests at the moment",
+        "Whether it was recorded is not known. Send it again with the same `Idempotency-Key`; it counts once.",
+    ),
+}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One thing wrong in a body: a JSON pointer (RFC 6901, as a URI fragment) and a sentence."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a client reads instead of an answer (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    """Id of the log entry (500 only)."""
+    errors: tuple[FieldError, ...] = ()
+    """Which fields of the body are wrong (bad-input only)."""
+    sku: str | None = None
+    """sold-out: which product."""
+    available: int | None = None
+    """sold-out: how many are left."""
+    requested: int | None = None
+    """sold-out: how many were asked for."""
+    skus: tuple[str, ...] = ()
+    """unknown-sku: all of them."""
+
+
+Headers = list[tuple[bytes, bytes]]
+
+_encode = msgspec.json.Encoder().encode
+_PROBLEM_TYPE = (b"content-type", b"application/problem+json")
+_STATUS_HEADERS: dict[str, Headers] = {
+    "no-operator": [(b"www-authenticate", b'Bearer realm="everopen"')],
+    "too-large": [(b"connection", b"close")],
+    "slow-body": [(b"connection", b"close")],
+}
+
+
+class Refusal(Exception):
+    """A request that gets a problem document: a name of `PROBLEMS` and a sentence for the person who sent it."""
+
+    def __init__(self, name: str, detail: str, *, headers: Headers | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.detail = detail
+        self.headers = headers or []
+        self.extra = extra
+
+    @property
+    def status(self) -> int:
+        return PROBLEMS[self.name].status
+
+    def document(self) -> Problem:
+        """The body."""
+        kind = PROBLEMS[self.name]
+        return Problem(
+            type=f"/problems/{self.name}",
+            title=kind.title,
+            status=kind.status,
+            detail=self.detail,
+            **self.extra,
+        )
+
+    def wire(self) -> tuple[int, Headers, bytes]:
+        """Status, headers (with length) and body as ASGI wants them."""
+        body = _encode(self.document())
+        headers = [
+            _PROBLEM_TYPE,
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            *_STATUS_HEADERS.get(self.name, ()),
+            *self.headers,
+        ]
+        return self.status, headers, body
+
+
+def unavailable(detail: str, retry_after_s: int, *, elsewhere: bool = False) -> Refusal:
+    """503. The gateway may send it to another worker only when this one is ending (`elsewhere`); else this worker has
+    already waited through the failover, and another one would wait as long again."""
+    return Refusal(
+        "unavailable",
+        detail,
+        headers=[(b"retry-after", b"%d" % retry_after_s), (b"x-everopen-retry", b"1" if elsewhere else b"0")],
+    )

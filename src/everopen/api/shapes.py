@@ -1,0 +1,269 @@
+"""What goes in and out as JSON: one struct per body, with the limits that clients can see.
+
+The same structs decode requests, encode answers and become the schemas of the OpenAPI document, so the three cannot
+disagree. Unknown fields are refused: a mistyped optional field that is silently dropped is found months later.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from everopen.base.money import Money
+
+EMAIL_PATTERN = r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$"
+CURRENCY_PATTERN = "^[A-Z]{3}$"
+MINOR_UNITS_MAX = 1_000_000_000_000
+
+Sku = Annotated[
+    str, Meta(min_length=1, max_length=64, description="Stock keeping unit, as in the catalogue.")
+]
+Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=EMAIL_PATTERN)]
+Reference = Annotated[str, Meta(min_length=1, max_length=128, description="The caller's own name for it.")]
+Reason = Annotated[str, Meta(min_length=1, max_length=500)]
+Title = Annotated[str, Meta(min_length=1, max_length=300)]
+
+
+class Amount(Struct, frozen=True, forbid_unknown_fields=True):
+    """Money in a request: minor units (pence, cents) and ISO 4217 currency."""
+
+    amount: Annotated[int, Meta(ge=0, le=MINOR_UNITS_MAX)]
+    currency: Annotated[str, Meta(pattern=CURRENCY_PATTERN)]
+
+
+# --- requests ---------------------------------------------------------------------------------------------------
+
+
+class LineBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of an order. The same SKU in several lines is summed."""
+
+    sku: Sku
+    quantity: Quantity
+    unit_price: Amount | None = None
+    """Staff only: the price of a sale that happened elsewhere; else the catalogue's price counts."""
+
+
+class CustomerBody(Struct, frozen=True, forbid_unknown_fields=True):
+    email: Email
+
+
+class PaymentBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which provider charges what its own widget gave the buyer. Sandbox tokens: tok_approve, tok_decline,
+    tok_slow, tok_lost."""
+
+    provider: Annotated[str, Meta(min_length=1, max_length=40)]
+    token: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """An order."""
+
+    lines: Annotated[list[LineBody], Meta(min_length=1)]
+    customer: CustomerBody
+    payment: PaymentBody
+    reference: Reference | None = None
+    placed_at: Annotated[datetime, Meta(tz=True)] | None = None
+    """Staff only: when the sale happened, for history that is replayed."""
+
+
+class CheckoutBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """An order of what lies in the session's cart."""
+
+    customer: CustomerBody
+    payment: PaymentBody
+    reference: Reference | None = None
+
+
+class CartLineBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Adds to what the cart holds of the SKU."""
+
+    sku: Sku
+    quantity: Quantity = 1
+
+
+class QuantityBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Sets a cart line."""
+
+    quantity: Quantity
+
+
+class ProductBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A product to add or change."""
+
+    sku: Sku
+    title: Title
+    price: Amount | None = None
+    """null: in the catalogue, but sold only at a price that staff name."""
+    description: Annotated[str, Meta(max_length=5000)] = ""
+    tracks_stock: bool = True
+    """False for what has no stock: postage, fees, discounts. It can't change once the SKU exists."""
+
+
+class ProductsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    products: Annotated[list[ProductBody], Meta(min_length=1)]
+
+
+class StockItemBody(Struct, frozen=True, forbid_unknown_fields=True):
+    sku: Sku
+    quantity: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+
+
+class ReceiptBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Goods that arrived."""
+
+    items: Annotated[list[StockItemBody], Meta(min_length=1)]
+    reason: Reason = "goods received"
+
+
+class CorrectionItemBody(Struct, frozen=True, forbid_unknown_fields=True):
+    sku: Sku
+    delta: Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
+
+
+class CorrectionBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a count in the warehouse found; never below what is reserved."""
+
+    items: Annotated[list[CorrectionItemBody], Meta(min_length=1)]
+    reason: Reason
+
+
+class RefundLineBody(Struct, frozen=True, forbid_unknown_fields=True):
+    sku: Sku
+    quantity: Quantity
+
+
+class RefundBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Gives money back for lines of an order, never for more than was sold and not yet refunded."""
+
+    lines: Annotated[list[RefundLineBody], Meta(min_length=1)]
+    reason: Reason
+    restock: bool = True
+
+
+class CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
+    reason: Reason = "cancelled"
+
+
+class CreditLineBody(Struct, frozen=True, forbid_unknown_fields=True):
+    sku: Sku
+    quantity: Quantity
+    unit_price: Amount
+
+
+class CreditBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Money back for a sale that is not in this shop."""
+
+    lines: Annotated[list[CreditLineBody], Meta(min_length=1)]
+    customer: CustomerBody
+    reason: Reason
+    reference: Reference | None = None
+    restock: bool = False
+
+
+# --- answers ----------------------------------------------------------------------------------------------------
+
+
+class OrderLineAnswer(Struct, frozen=True):
+    sku: str
+    title: str
+    quantity: int
+    unit_price: Money
+    amount: Money
+
+
+class CustomerAnswer(Struct, frozen=True):
+    email: str
+
+
+class OrderAnswer(Struct, frozen=True):
+    """An order: as it was placed (`POST`), or as it is now (`GET`).
+
+    placed: stock is reserved, payment is under way. paid: money captured. declined: the provider said no, stock
+    released. cancelled: taken back before it was paid."""
+
+    id: UUID
+    status: Literal["placed", "paid", "declined", "cancelled"]
+    total: Money
+    lines: list[OrderLineAnswer]
+    customer: CustomerAnswer
+    placed_at: datetime
+    reference: str | None = None
+    refunded: Money | UnsetType = UNSET
+    """What was promised back so far (`GET` only)."""
+
+
+class ProductAnswer(Struct, frozen=True):
+    sku: str
+    title: str
+    description: str
+    price: Money | None
+    """null: sold only at a price that staff name."""
+    tracks_stock: bool
+    available: int | None
+    """How many can be ordered now; null when the product has no stock (postage, fees)."""
+
+
+class ProductsAnswer(Struct, frozen=True):
+    products: list[ProductAnswer]
+    next: str | None
+    """`after` of the next page; null on the last one."""
+
+
+class RefundAnswer(Struct, frozen=True):
+    """Money promised back; the provider is asked by itself. `order_id` is null for a stand-alone credit."""
+
+    id: UUID
+    order_id: UUID | None
+    amount: Money
+    lines: list[OrderLineAnswer]
+    reason: str
+    reference: str | None
+    created_at: datetime
+
+
+class CancelAnswer(Struct, frozen=True):
+    order_id: UUID
+    status: Literal["cancelled"] = "cancelled"
+
+
+class StockAnswer(Struct, frozen=True):
+    items: int
+    """How many SKUs changed."""
+
+
+class ProductsChangedAnswer(Struct, frozen=True):
+    added: int
+    updated: int
+
+
+class CartLineAnswer(Struct, frozen=True):
+    sku: str
+    title: str
+    quantity: int
+    unit_price: Money | None
+    amount: Money | None
+    available: int | None
+
+
+class CartAnswer(Struct, frozen=True):
+    """The session's cart at today's prices."""
+
+    lines: list[CartLineAnswer]
+    units: int
+    total: Money
+
+
+class Ready(Struct, frozen=True):
+    """Whether this worker can take an order."""
+
+    status: str
+    epoch: int | None = None
+
+
+encode = msgspec.json.Encoder().encode
+"""The encoder of every answer."""

@@ -1,0 +1,209 @@
+"""The shop as handlers see it: everything that a request may ask of trading, with nothing about HTTP.
+
+Reads and staff calls run on the shared links to the primary, orders go through the lanes. Both wait through a failover by
+themselves; what reaches a handler is an outcome or, after the deadline, StoreUnavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from everopen.api.problems import unavailable
+from everopen.api.settings import ApiSettings
+from everopen.trading import carts, catalogue, find, refunds, sessions, stock
+from everopen.trading.desk import Trading
+from everopen.trading.orders import (
+    CancelOutcome,
+    Cart,
+    CartFull,
+    CreditOutcome,
+    LineRequest,
+    OrderRequest,
+    OrderView,
+    Outcome,
+    Product,
+    ProductInput,
+    ProductsOutcome,
+    RefundLine,
+    RefundOutcome,
+    StockItem,
+    StockOutcome,
+    UnknownSku,
+    Unpriced,
+)
+
+CART_QUANTITY_MAX = 1_000_000
+COUNTERS = (
+    "requests",
+    "refused",
+    "failed",
+    "clients_gone",
+    "orders_placed",
+    "orders_replayed",
+    "orders_refused",
+)
+
+
+class Shop:
+    """One worker's trading, for handlers."""
+
+    def __init__(self, settings: ApiSettings, trading: Trading) -> None:
+        self.settings = settings
+        self.currency = trading.currency
+        self.session_days = trading.settings.session_days
+        self.lanes = trading.lanes
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.ending = False
+        """SIGTERM came: what can't be answered in time may be sent to another worker."""
+        self._trading = trading
+        self._primary = trading.primary
+
+    def end(self) -> None:
+        """Says that SIGTERM came; what is in flight goes on."""
+        self.ending = True
+
+    async def close(self) -> None:
+        """Ends the lanes, then the connections."""
+        await self.lanes.stop(1.0)
+        await self._primary.close()
+
+    def require_ready(self) -> int:
+        """The epoch that orders would be committed in. Raises a 503 `Refusal` without a verified primary."""
+        if self.ending:
+            raise unavailable("This worker is ending.", self.settings.retry_after_s, elsewhere=True)
+        if not self._primary.ready():
+            raise unavailable("No primary database is connected at the moment.", self.settings.retry_after_s)
+        return self._primary.epoch
+
+    def stats(self) -> dict[str, float]:
+        """Counters and gauges of trading and the store."""
+        return {**self._trading.stats(), "store_ready": int(self._primary.ready())}
+
+    # --- anybody
+
+    async def place(self, request: OrderRequest) -> Outcome:
+        """Places an order through the lanes."""
+        return await self.lanes.place(request)
+
+    async def products(self, *, query: str, after: str, limit: int) -> list[Product]:
+        """Products in the order of their SKUs."""
+        return await catalogue.list_products(
+            self._primary, self.currency, limit=limit, after=after or None, search=query or None
+        )
+
+    async def product(self, sku: str) -> Product | None:
+        """One product."""
+        return await catalogue.find_product(self._primary, self.currency, sku)
+
+    async def order(self, order_id: UUID) -> OrderView | None:
+        """An order as it is now."""
+        return await find.find_order(self._primary, order_id)
+
+    # --- sessions and carts
+
+    async def open_session(self, token: str) -> UUID:
+        """A new session's cart."""
+        return await sessions.open_session(self._primary, token, days=self.session_days)
+
+    async def cart_id(self, token: str) -> UUID | None:
+        """The cart of a session that is known."""
+        return await sessions.find_cart_id(self._primary, token)
+
+    async def cart(self, cart_id: UUID) -> Cart:
+        """What lies in a cart."""
+        return await carts.find_cart(self._primary, self.currency, cart_id)
+
+    async def add_to_cart(
+        self, cart_id: UUID, sku: str, quantity: int
+    ) -> Cart | UnknownSku | Unpriced | CartFull:
+        """Puts more of a product into a cart."""
+        return await carts.add_line(
+            self._primary, self.currency, cart_id, sku, quantity, most=CART_QUANTITY_MAX
+        )
+
+    async def set_cart_line(self, cart_id: UUID, sku: str, quantity: int) -> Cart | UnknownSku:
+        """Sets a line of a cart; 0 takes it out."""
+        if quantity == 0:
+            return await carts.remove_line(self._primary, self.currency, cart_id, sku)
+        return await carts.set_line(self._primary, self.currency, cart_id, sku, quantity)
+
+    async def clear_cart(self, cart_id: UUID) -> Cart:
+        """Empties a cart."""
+        return await carts.empty(self._primary, self.currency, cart_id)
+
+    # --- staff
+
+    async def upsert_products(
+        self, items: Sequence[ProductInput], *, key: str, fingerprint: bytes
+    ) -> ProductsOutcome:
+        """Adds or changes products."""
+        return await catalogue.upsert_products(
+            self._primary, self.currency, items, key=key, fingerprint=fingerprint
+        )
+
+    async def receive_stock(
+        self, items: Sequence[StockItem], *, key: str, fingerprint: bytes, reason: str
+    ) -> StockOutcome:
+        """Books goods that arrived."""
+        return await stock.receive_stock(
+            self._primary, items, key=key, fingerprint=fingerprint, reason=reason
+        )
+
+    async def correct_stock(
+        self, items: Sequence[StockItem], *, key: str, fingerprint: bytes, reason: str
+    ) -> StockOutcome:
+        """Books what a count found."""
+        return await stock.correct_stock(
+            self._primary, items, key=key, fingerprint=fingerprint, reason=reason
+        )
+
+    async def refund(
+        self,
+        order_id: UUID,
+        lines: Sequence[RefundLine],
+        *,
+        key: str,
+        fingerprint: bytes,
+        restock: bool,
+        reason: str,
+    ) -> RefundOutcome:
+        """Gives money back for lines of an order."""
+        return await refunds.refund(
+            self._primary,
+            self.currency,
+            order_id,
+            lines,
+            key=key,
+            fingerprint=fingerprint,
+            restock=restock,
+            reason=reason,
+        )
+
+    async def cancel(self, order_id: UUID, *, key: str, fingerprint: bytes, reason: str) -> CancelOutcome:
+        """Takes back an unpaid order."""
+        return await refunds.cancel(self._primary, order_id, key=key, fingerprint=fingerprint, reason=reason)
+
+    async def credit(
+        self,
+        lines: Sequence[LineRequest],
+        *,
+        email: str,
+        reference: str | None,
+        key: str,
+        fingerprint: bytes,
+        restock: bool,
+        reason: str,
+    ) -> CreditOutcome:
+        """Money back for a sale from elsewhere."""
+        return await refunds.credit(
+            self._primary,
+            self.currency,
+            lines,
+            email=email,
+            reference=reference,
+            key=key,
+            fingerprint=fingerprint,
+            restock=restock,
+            reason=reason,
+        )

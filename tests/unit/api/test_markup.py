@@ -1,0 +1,81 @@
+"""Pages show what they are given, and nothing of it as markup."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from everopen.api import markup
+from everopen.api.shapes import CartAnswer, CartLineAnswer, ProductAnswer, ProductsAnswer
+from everopen.base.money import Money
+
+NASTY = "<script>alert('1')</script>\" onload=\"x & 'y' 😀 שלום"
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would see as elements and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def nasty(available: int | None = 3) -> ProductAnswer:
+    return ProductAnswer(NASTY[:64], NASTY, NASTY, Money(255, "GBP"), True, available)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        markup.catalogue(ProductsAnswer([nasty()], NASTY), query=NASTY, after=NASTY),
+        markup.catalogue(ProductsAnswer([], None), query=NASTY, after=""),
+        markup.product_page(nasty(), key="k", email=NASTY, quantity=NASTY, notice=NASTY),
+        markup.cart_page(
+            CartAnswer(
+                [CartLineAnswer(NASTY, NASTY, 9, Money(1, "GBP"), Money(9, "GBP"), 1)], 9, Money(9, "GBP")
+            ),
+            key="k",
+            email=NASTY,
+            notice=NASTY,
+        ),
+        markup.problem_page(NASTY, NASTY, NASTY),
+        markup.frame(NASTY, "", shop_name=NASTY, query=NASTY).decode(),
+    ],
+)
+def test_nothing_of_a_text_becomes_markup(page: str) -> None:
+    seen = Tags()
+    seen.feed(page)
+    assert "script" not in seen.tags
+    assert "onload" not in seen.attributes
+    assert "&lt;script&gt;" in page.lower()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Money(123456, "GBP"), "£1,234.56"),
+        (Money(5, "EUR"), "€0.05"),
+        (Money(-255, "USD"), "−$2.55"),
+        (Money(1200, "JPY"), "¥1,200"),
+        (Money(1234, "KWD"), "1.234 KWD"),
+    ],
+)
+def test_money_reads_as_on_a_price_tag(value: Money, shown: str) -> None:
+    assert markup.money(value) == shown
+
+
+def test_titles_that_shout_are_calmed() -> None:
+    assert markup.name_of("WHITE METAL LANTERN") == "White Metal Lantern"
+    assert markup.name_of("Doll's house") == "Doll's house"
+
+
+def test_what_is_sold_out_has_no_button() -> None:
+    assert "<button" not in markup.product_page(nasty(0), key="k")
+    assert "Sold out" in markup.product_page(nasty(0), key="k")
+    assert "Only 3 left" in markup.product_page(nasty(3), key="k")
