@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from everopen.base.errors import EveropenError
+from everopen.base.errors import EveropenError, StartError
 from everopen.base.home import Home
 from everopen.base.process import Identity
 from everopen.base.secrets import load_or_create
@@ -98,6 +98,7 @@ def gateway_count(configuration: Configuration) -> int:
 
 def run_supervisor(home: Home, arguments: argparse.Namespace) -> int:
     """The supervisor of this home."""
+    import asyncio
     import socket
 
     from everopen.recover import supervisor
@@ -133,9 +134,21 @@ def run_supervisor(home: Home, arguments: argparse.Namespace) -> int:
     descriptors = (arguments.listen_fd, arguments.console_fd, arguments.lock_fd)
 
     async def prepare(node: Node, new: bool) -> None:
-        from everopen.opening import prepare_database
-
-        await prepare_database(node, secrets, configuration, new)
+        """In a process of its own: what migrations and the catalogue load must not stay in the supervisor."""
+        command = python("prepare", *base, "--name", node.name, *(("--new",) if new else ()))
+        child = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+        _, errors = await child.communicate()
+        if child.returncode:
+            lines = [line.strip() for line in errors.decode(errors="replace").splitlines() if line.strip()]
+            with open(home.logs / "prepare.log", "ab") as log:
+                log.write(errors)
+            cause, *rest = [line.removeprefix("everopen: ") for line in lines[-2:]] or ["no message"]
+            raise StartError(
+                f"The database could not be prepared: {cause}",
+                " ".join(rest) or f"See {home.logs / 'prepare.log'}.",
+            )
 
     pid, ticks = arguments.guardian.split(":")
     return supervisor.main(
@@ -146,6 +159,20 @@ def run_supervisor(home: Home, arguments: argparse.Namespace) -> int:
             shop_url=f"http://{shop}", console_url=f"http://{console}",
         )
     )  # fmt: skip
+
+
+def run_prepare(home: Home, arguments: argparse.Namespace) -> None:
+    """Brings the schema of a primary up to date, and fills a new shop."""
+    import asyncio
+
+    from everopen.opening import prepare_database
+
+    configuration, _ = load()
+    account = service_account(configuration.cluster.run_as_user)
+    secrets, _ = load_or_create(home.secrets_file)
+    nodes, _, _ = nodes_of(home, configuration, account)
+    node = next(node for node in nodes if node.name == arguments.name)
+    asyncio.run(prepare_database(node, secrets, configuration, arguments.new))
 
 
 def descriptor_arguments(descriptors: tuple[int, int, int]) -> tuple[str, ...]:
@@ -237,12 +264,19 @@ def run_console(home: Home, arguments: argparse.Namespace) -> None:
     )
 
 
+RUNNERS: dict[str, Callable[[Home, argparse.Namespace], None]] = {
+    "prepare": run_prepare,
+    "gateway": run_gateway,
+    "worker": run_worker,
+    "payments": run_payments,
+    "console": run_console,
+}
+
+
 def main() -> int:
     """Command line of the processes; people use `everopen`."""
     parser = argparse.ArgumentParser(prog="everopen.compose", description=main.__doc__)
-    parser.add_argument(
-        "role", choices=("guardian", "supervisor", "gateway", "worker", "payments", "console")
-    )
+    parser.add_argument("role", choices=("guardian", "supervisor", *RUNNERS))
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--name", default="")
     parser.add_argument("--socket", type=Path)
@@ -251,6 +285,7 @@ def main() -> int:
     parser.add_argument("--lock-fd", type=int)
     parser.add_argument("--guardian", default="")
     parser.add_argument("--supervisor", default="")
+    parser.add_argument("--new", action="store_true")
     arguments = parser.parse_args()
     home = Home(arguments.home)
     home.create()
@@ -266,12 +301,7 @@ def main() -> int:
             case "supervisor":
                 return run_supervisor(home, arguments)
             case role:
-                {
-                    "gateway": run_gateway,
-                    "worker": run_worker,
-                    "payments": run_payments,
-                    "console": run_console,
-                }[role](home, arguments)
+                RUNNERS[role](home, arguments)
     except EveropenError as error:
         print(f"everopen: {error.cause}\n          {error.next_step}", file=sys.stderr, flush=True)
         return 3 if arguments.role == "supervisor" else error.exit_code

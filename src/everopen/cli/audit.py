@@ -15,6 +15,7 @@ from everopen.base.home import Home, home_from_environment
 from everopen.base.secrets import load_or_create
 from everopen.base.topology import TopologyReader
 from everopen.trading.audit import AuditReport, run
+from everopen.trading.payments import SandboxProvider
 
 
 @click.command("audit")
@@ -65,7 +66,9 @@ async def audit(home: Home) -> AuditReport:
             f"The primary does not answer: {error}.",
             "`everopen status` shows what the supervisor is doing about it.",
         ) from error
+    provider = SandboxProvider(home.run / "payments.sock", 10.0)
     try:
-        return await run(connection, books=home.run / "payments.sock")
+        return await run(connection, books=provider.books)
     finally:
+        await provider.close()
         await connection.close()

@@ -128,7 +128,14 @@ class Node:
             self._account.own(signal_file)
         else:
             signal_file.unlink(missing_ok=True)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # the caller has proven that nothing runs here
+        # The caller has proven that nothing runs here; what a killed postmaster left would stop the next one if its
+        # pid has come to mean another process.
+        for left in (
+            self.data / "postmaster.pid",
+            self.sockets / f".s.PGSQL.{self.port}.lock",
+            self.sockets / f".s.PGSQL.{self.port}",
+        ):
+            left.unlink(missing_ok=True)
         try:
             return process.spawn(
                 [self._binaries.program("postgres"), "-c", f"config_file={self.folder / 'postgresql.conf'}"],

@@ -541,9 +541,12 @@ class ClusterKeeper:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._state is None:
-            return
-        order = [self.leader, *(self._lives[name] for name in self.others(self.state.leader))]
+        names = (
+            tuple(self._lives)
+            if self._state is None
+            else (self.state.leader, *self.others(self.state.leader))
+        )
+        order = [self._lives[name] for name in names]
         for life in order:
             if life.identity is not None and not life.dead():
                 await life.node.shut_down(life.identity)
