@@ -148,6 +148,10 @@ class Node:
         await connection.close()
         return Database(self, name)
 
+    def create_database_now(self) -> Database:
+        """`create_database` for fixtures, which run outside of an event loop."""
+        return asyncio.run(self.create_database())
+
     def stop(self) -> None:
         """Ends the node."""
         if self.process.poll() is None:

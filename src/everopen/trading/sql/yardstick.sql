@@ -4,7 +4,6 @@
 
 CREATE OR REPLACE FUNCTION bench_place_one(p_sku text, p_quantity integer) RETURNS uuid
 LANGUAGE plpgsql
-SET plan_cache_mode = 'force_generic_plan'
 AS $$
 DECLARE
     order_id uuid := uuidv7();
