@@ -21,6 +21,7 @@ import uvicorn
 import uvloop
 
 from everopen.api.app import Api
+from everopen.api.protocol import JoinedProtocol
 from everopen.api.settings import ApiSettings
 from everopen.api.shop import Shop
 from everopen.base.clock import SystemClock
@@ -108,7 +109,7 @@ async def serve_on(listener: sockets.socket, app: Api, shop: Shop) -> None:
         uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=JoinedProtocol,
             ws="none",
             lifespan="off",
             interface="asgi3",

@@ -108,3 +108,25 @@ def test_an_order_that_finds_no_primary_is_told_to_try_again(api_database: Datab
                 assert int(answer.headers["retry-after"]) >= 1
             finally:
                 api_database.publish(1)
+
+
+def test_an_answer_leaves_in_one_write_and_pipelined_requests_in_their_order(worker: Running) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(worker.socket))
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n")
+        assert client.recv(65536).endswith(b'\r\n\r\n{"status":"ok"}')
+        client.sendall(
+            b"".join(b"GET /nowhere%d HTTP/1.1\r\nHost: shop\r\n\r\n" % number for number in range(3))
+        )
+        seen = b""
+        while seen.count(b"}") < 3:
+            seen += client.recv(65536)
+        assert [seen.index(b"nowhere%d" % number) for number in range(3)] == sorted(
+            seen.index(b"nowhere%d" % number) for number in range(3)
+        )
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+        last = b""
+        while part := client.recv(65536):
+            last += part
+        assert b"connection: close" in last
