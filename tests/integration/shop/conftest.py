@@ -12,6 +12,13 @@ from tests.support.shop import Shop, running_shop
 @pytest.fixture(scope="session")
 def open_shop() -> Iterator[Shop]:
     with running_shop() as shop:
+        answer = shop.staff(
+            "POST",
+            "/api/stock/receipts",
+            {"items": [{"sku": "85123A", "quantity": 1_000_000}], "reason": "test"},
+            "stock",
+        )
+        assert answer.status_code < 300, answer.text
         yield shop
 
 

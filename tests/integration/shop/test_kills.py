@@ -55,6 +55,13 @@ class Load(threading.Thread):
                     self.broken.append(repr(error))
                 time.sleep(0.005)
 
+    def until(self, wanted: int) -> None:
+        """Waits for so many good answers."""
+        deadline = time.monotonic() + 40
+        while self.good() < wanted:
+            assert time.monotonic() < deadline, (self.good(), self.answers[-3:], self.broken[-3:])
+            time.sleep(0.02)
+
     def good(self) -> int:
         return sum(1 for status, _, _ in self.answers if status == 201)
 
@@ -71,13 +78,11 @@ def kill_tree(pid: int, number: int = signal.SIGKILL) -> None:
 def under_load(shop: Shop, fault: Callable[[], None]) -> Load:
     """Load before, while and after the fault, until the shop is whole again."""
     with Load(shop) as load:
-        while load.good() < 50:
-            time.sleep(0.02)
+        load.until(50)
         fault()
         seen = load.good()
         shop.until_whole()
-        while load.good() < seen + 50:
-            time.sleep(0.02)
+        load.until(seen + 50)
     return load
 
 
