@@ -28,7 +28,6 @@ from everopen.drill.history import Acknowledged, Check, compare, outage_after, r
 from everopen.drill.wire import Target, ask_all
 
 SKUS = [f"BENCH-{number}" for number in range(100)]
-WHOLE_S_MAX = 60.0
 SETTLE_S = 0.5
 """Calm before the next fault, so that one can't be blamed for another."""
 CRASH_WAIT_S_MAX = 1.0
@@ -78,7 +77,7 @@ def bench_failover(settings: FailoverSettings, console: Console) -> dict[str, An
         console.print("Starting a shop in a scratch home …", highlight=False)
         shop.start()
         shop.stock_up(SKUS)
-        _wait_whole(shop)
+        shop.wait_whole()
         before = int(shop.audit()["counts"]["orders"])
         out, ledger = shop.folder / "load.json", shop.folder / "acknowledged.jsonl"
         load = _start_load(shop, settings, out, ledger)
@@ -148,50 +147,18 @@ def _strike(shop: ScratchShop, kind: str, rng: Rng) -> Fault:
             f"There is no {role} to break.", "Run with --keep and see the scratch shop's logs."
         )
     victim = rng.choice(sorted(candidates))
-    epoch = _epoch(shop)
+    topology = shop.topology()
     held = connections_of(victim) if role == "gateway" else 0
     targets = node_processes(victim) if role == "primary" else [victim]
-    at = time.time()
     for pid in targets:  # the postmaster first: it can't tidy up after its children
         try:
             os.kill(pid, signal.SIGSTOP if way == "hang" else signal.SIGKILL)
         except ProcessLookupError:
             continue
-    whole_at = _wait_whole(shop, after_epoch=epoch if role == "primary" else None, gone=victim)
+    at = time.time()
+    epoch = topology.epoch if topology is not None and role == "primary" else None
+    whole_at = shop.wait_whole(after_epoch=epoch, gone=victim)
     return Fault(kind, at, whole_at, held)
-
-
-def _epoch(shop: ScratchShop) -> int:
-    topology = shop.topology()
-    return 0 if topology is None else topology.epoch
-
-
-def _wait_whole(shop: ScratchShop, *, after_epoch: int | None = None, gone: int | None = None) -> float:
-    """Waits until the shop is whole, and answers since when. A new primary is seen in the topology within milliseconds;
-    that all processes are back, in the status."""
-    deadline = time.monotonic() + WHOLE_S_MAX
-    synchronous_at: float | None = None
-    while time.monotonic() < deadline:
-        topology = shop.topology()
-        synchronous = (
-            topology is not None
-            and topology.durability == "synchronous"
-            and any(standby.synchronous and standby.state == "up" for standby in topology.standbys)
-            and (after_epoch is None or topology.epoch > after_epoch)
-        )
-        if not synchronous:
-            synchronous_at = None
-            time.sleep(0.005)
-            continue
-        synchronous_at = synchronous_at or time.time()
-        status = shop.status()
-        pids = {entry["pid"] for entry in status["processes"]}
-        if status["state"] == "open" and gone not in pids and all(pids):
-            return synchronous_at if after_epoch is not None else time.time()
-    raise EveropenError(
-        f"The shop was not whole again after {WHOLE_S_MAX:.0f} s: {shop.status()['sentence']}",
-        "Run with --keep and see its logs.",
-    )
 
 
 def connections_of(pid: int) -> int:
@@ -222,7 +189,7 @@ def felt_of(
                 round(outage.longest_wait_s, 4),
                 round(outage.first_write_s, 4),
                 round(fault.whole_at - fault.at, 3),
-                sum(1 for at, _ in failures if fault.at - 1.0 <= at < until),
+                sum(1 for at, _ in failures if fault.at - 0.1 <= at < until - 0.1),
                 sum(1 for at in broken_at if fault.at <= at < until),
                 fault.held_connections,
             )

@@ -25,6 +25,7 @@ from everopen.base.topology import Topology, TopologyReader
 
 START_S_MAX = 180.0
 STOP_S_MAX = 60.0
+WHOLE_S_MAX = 60.0
 STOCK_EACH = 500_000_000
 BATCH = 1000
 
@@ -187,6 +188,37 @@ class ScratchShop:
         if self._topology is None:
             self._topology = TopologyReader(self.home.topology_file)
         return self._topology.current()
+
+    def wait_whole(self, *, after_epoch: int | None = None, gone: int | None = None) -> float:
+        """Waits until every process runs and a standby confirms (under a new primary, if `after_epoch`; without the process
+        `gone`), and answers since when. A new primary is seen in the topology within milliseconds, the rest in the status.
+        Raises EveropenError when it takes too long."""
+        deadline = time.monotonic() + WHOLE_S_MAX
+        synchronous_at: float | None = None
+        while time.monotonic() < deadline:
+            if not self._synchronous(after_epoch):
+                synchronous_at = None
+                time.sleep(0.005)
+                continue
+            synchronous_at = synchronous_at or time.time()
+            status = self.status()
+            pids = {entry["pid"] for entry in status["processes"]}
+            if status["state"] == "open" and gone not in pids and all(pids):
+                return synchronous_at if after_epoch is not None else time.time()
+        sentence = self.status()["sentence"]
+        raise EveropenError(
+            f"The shop was not whole after {WHOLE_S_MAX:.0f} s: {sentence}",
+            "Run with --keep and see its logs.",
+        )
+
+    def _synchronous(self, after_epoch: int | None) -> bool:
+        topology = self.topology()
+        return (
+            topology is not None
+            and topology.durability == "synchronous"
+            and any(standby.synchronous and standby.state == "up" for standby in topology.standbys)
+            and (after_epoch is None or topology.epoch > after_epoch)
+        )
 
     @property
     def secrets(self) -> Secrets:

@@ -24,7 +24,18 @@ from everopen.cli.online_retail import CURRENCY, Finding, SalesFile, read_sales,
 from everopen.cli.replay_books import LedgerFigures, Row
 from everopen.cli.replay_client import ShopClient, find_operator_key, find_url
 from everopen.cli.replay_ledger import ledger_figures
-from everopen.cli.replay_plan import Credit, Plan, Refund, Sale, Step, books_of_steps, plan_of, totals_of
+from everopen.cli.replay_plan import (
+    Correction,
+    Credit,
+    Plan,
+    Refund,
+    Sale,
+    Step,
+    books_of_steps,
+    key_of,
+    plan_of,
+    totals_of,
+)
 from everopen.cli.replay_run import Done, Failed, prepare, send_steps, settled_orders
 
 FAILURES_SHOWN = 10
@@ -105,7 +116,10 @@ async def replay(
 async def _ledger(done: list[Done], orders: list[str]) -> tuple[LedgerFigures | None, str]:
     refunds = [str(entry.answer["id"]) for entry in done if isinstance(entry.step, Refund)]
     credited = [str(entry.answer["id"]) for entry in done if isinstance(entry.step, Credit)]
-    return await ledger_figures(home_from_environment(), orders=orders, refunds=refunds, credited=credited)
+    corrections = [key_of(entry.step) for entry in done if isinstance(entry.step, Correction)]
+    return await ledger_figures(
+        home_from_environment(), orders=orders, refunds=refunds, credited=credited, corrections=corrections
+    )
 
 
 # --- the command --------------------------------------------------------------------------------------------------

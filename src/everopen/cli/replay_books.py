@@ -25,22 +25,27 @@ class Row(msgspec.Struct, frozen=True):
     shop: int | None
     ledger: int | None
     money: bool = False
+    zero: bool = False
+    """It must be 0, whatever other columns know."""
 
     @property
     def difference(self) -> int:
         """0 when all columns that know of it agree; else the widest gap."""
         known = [value for value in (self.file, self.shop, self.ledger) if value is not None]
+        known += [0] if self.zero else []
         return max(known) - min(known) if known else 0
 
 
 class LedgerFigures(msgspec.Struct, frozen=True):
-    """What the ledger says about the documents of this replay, in pence. `sum` is over all accounts: must be 0."""
+    """What the books in the database say about the documents of this replay, in pence. `sum` is over all accounts: must be 0."""
 
     sales: int
     captured: int
     refunds: int
     credits: int
     sum: int
+    corrected: int
+    """Units in the movements of stock that these corrections made."""
 
 
 def shop_books(done: Iterable[Done], orders: Sequence[dict[str, Any]]) -> Books:
@@ -108,7 +113,12 @@ def reconcile(
             said.credits if said else None,
             money=True,
         ),
-        Row("units corrected in stock", file.corrections.units, shop.corrections.units, None),
+        Row(
+            "units corrected in stock",
+            file.corrections.units,
+            shop.corrections.units,
+            said.corrected if said else None,
+        ),
         Row(
             "money that stays",
             file.sold.amount - file.taken_back.amount,
@@ -118,7 +128,7 @@ def reconcile(
         ),
     ]
     if said is not None:
-        rows.append(Row("sum over all ledger accounts", None, 0, said.sum, money=True))
+        rows.append(Row("sum over all ledger accounts", None, None, said.sum, money=True, zero=True))
     return rows
 
 

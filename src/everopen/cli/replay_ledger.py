@@ -29,12 +29,19 @@ FROM ledger_entries
 WHERE (refund_id IS NULL AND order_id = ANY($1::uuid[])) OR refund_id = ANY($2::uuid[])
 """
 """Debit is positive, credit negative: sales are credited, returns debited."""
+CORRECTED = "SELECT coalesce(sum(delta), 0)::bigint FROM stock_movements WHERE kind = 'correction' AND key = ANY($1::text[])"
 
 
 async def ledger_figures(
-    home: Home, *, orders: Sequence[str], refunds: Sequence[str], credited: Sequence[str]
+    home: Home,
+    *,
+    orders: Sequence[str],
+    refunds: Sequence[str],
+    credited: Sequence[str],
+    corrections: Sequence[str],
 ) -> tuple[LedgerFigures | None, str]:
-    """The figures, or None and a sentence why they can't be read from here. Raises StoreUnavailable."""
+    """The figures (of documents by id, of corrections by key), or None and a sentence why they can't be read from here.
+    Raises StoreUnavailable."""
     topology = TopologyReader(home.topology_file).current()
     if topology is None or topology.primary is None or not home.secrets_file.exists():
         return (
@@ -43,12 +50,21 @@ async def ledger_figures(
         )
     secrets = msgspec.json.decode(home.secrets_file.read_bytes(), type=Secrets)
     return await figures_at(
-        topology.primary.endpoint, secrets.audit, orders=orders, documents=[*refunds, *credited]
+        topology.primary.endpoint,
+        secrets.audit,
+        orders=orders,
+        documents=[*refunds, *credited],
+        corrections=corrections,
     )
 
 
 async def figures_at(
-    endpoint: Endpoint, password: str, *, orders: Sequence[str], documents: Sequence[str]
+    endpoint: Endpoint,
+    password: str,
+    *,
+    orders: Sequence[str],
+    documents: Sequence[str],
+    corrections: Sequence[str],
 ) -> tuple[LedgerFigures | None, str]:
     """Sums over the ledger entries of these orders, refunds and credits."""
     ids = [UUID(order) for order in orders]
@@ -71,6 +87,7 @@ async def figures_at(
             )
         row = await connection.fetchrow(ENTRIES, ids, [UUID(document) for document in documents])
         assert row is not None  # an aggregate without GROUP BY has one row
-        return LedgerFigures(**dict(row)), ""
+        corrected = await connection.fetchval(CORRECTED, list(corrections))
+        return LedgerFigures(**dict(row), corrected=corrected), ""
     finally:
         await connection.close()

@@ -5,7 +5,6 @@ A drill believes this history and no counter of the shop: an order is acknowledg
 
 from __future__ import annotations
 
-import itertools
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -180,21 +179,19 @@ class Outage(msgspec.Struct, frozen=True):
 
     longest_wait_s: float
     first_write_s: float
-    """From the fault until orders were acknowledged again: the end of the longest silence after it."""
+    """From the fault to the first acknowledgement of an order that was due after it."""
 
 
 def outage_after(orders: Iterable[Acknowledged], fault_at: float, until: float) -> Outage:
-    """What requests that were intended between `fault_at` (less what was under way) and `until` felt."""
-    waits = [0.0]
-    answers = [fault_at]
+    """What orders felt that were answered between `fault_at` and `until` (the next fault: what is still under way then is
+    that one's)."""
+    longest, first = 0.0, float("inf")
     for order in orders:
-        if fault_at <= order.answered and order.intended < until:
-            waits.append(order.answered - order.intended)
-            answers.append(order.answered)
-    answers.sort()
-    gaps = [(later - earlier, later) for earlier, later in itertools.pairwise(answers)]
-    silence = max(gaps, default=(0.0, fault_at))
-    return Outage(max(waits), silence[1] - fault_at)
+        if fault_at <= order.answered < until:
+            longest = max(longest, order.answered - order.intended)
+            if order.intended >= fault_at:
+                first = min(first, order.answered)
+    return Outage(longest, max(0.0, first - fault_at) if first < float("inf") else 0.0)
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ CREDIT = Credit("C2/2", AT, "a@b", (Line("B", 2, 30),))
 CORRECTION = Correction("3", AT, (("A", -4),), "damages")
 FILE = FileTotals(3, 4, Figures(1, 5, 500), Figures(1, 3, 160), Figures(1, -4, 0))
 PLANNED = Books(Figures(1, 5, 500), Figures(1, 1, 100), Figures(1, 2, 60), Figures(1, -4, 0))
-LEDGER = LedgerFigures(sales=500, captured=500, refunds=100, credits=60, sum=0)
+LEDGER = LedgerFigures(sales=500, captured=500, refunds=100, credits=60, sum=0, corrected=-4)
 
 
 def order(status: str = "paid", total: int = 500) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def test_three_equal_columns_balance() -> None:
 
 def test_a_penny_less_in_the_ledger_or_an_unpaid_order_is_a_difference() -> None:
     shop = shop_books(answered(), [order()])
-    short = LedgerFigures(sales=499, captured=500, refunds=100, credits=60, sum=0)
+    short = LedgerFigures(sales=499, captured=500, refunds=100, credits=60, sum=0, corrected=-4)
     assert [row.what for row in reconcile(FILE, PLANNED, shop, 3, short) if row.difference] == [
         "money of sales",
         "money that stays",
@@ -60,3 +60,9 @@ def test_an_invoice_counts_only_when_all_its_documents_arrived() -> None:
 
 def test_without_a_ledger_the_other_two_are_compared() -> None:
     assert balanced(reconcile(FILE, PLANNED, PLANNED, 3, None))
+
+
+def test_a_ledger_that_does_not_sum_to_zero_is_a_difference() -> None:
+    crooked = LedgerFigures(sales=500, captured=500, refunds=100, credits=60, sum=1, corrected=-4)
+    rows = reconcile(FILE, PLANNED, PLANNED, 3, crooked)
+    assert [row.what for row in rows if row.difference] == ["sum over all ledger accounts"]

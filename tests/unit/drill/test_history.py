@@ -13,6 +13,7 @@ from everopen.drill.history import (
     OUTCOMES,
     UNCERTAIN,
     Acknowledged,
+    Outage,
     compare,
     outage_after,
     percentiles_ms,
@@ -37,14 +38,16 @@ def test_percentiles_of_nothing_are_nothing() -> None:
     assert percentiles_ms(array("d", [0.002]))["p99"] == 2.0
 
 
-def test_an_outage_is_the_longest_silence_and_the_longest_wait_after_the_fault() -> None:
+def test_an_outage_is_the_longest_wait_and_the_first_order_taken_after_the_fault() -> None:
     before = [order(n, n * 0.01, n * 0.01 + 0.002) for n in range(100)]  # until 0.99
     stuck = [order(100 + n, 1.0 + n * 0.01, 1.35) for n in range(30)]  # the fault strikes at 1.0
     after = [order(200 + n, 1.36 + n * 0.01, 1.362 + n * 0.01) for n in range(50)]
-    next_one = [order(300, 1.9, 2.9)]
-    felt = outage_after(before + stuck + after + next_one, 1.0, 1.85)
+    next_one = [order(300, 1.84, 2.9)]  # answered after the next fault, and stuck because of it
+    under_way = [order(301, 0.999, 1.001)]  # due before the fault: shows nothing about writing after it
+    felt = outage_after(before + stuck + after + next_one + under_way, 1.0, 1.85)
     assert felt.longest_wait_s == pytest.approx(0.35)
     assert felt.first_write_s == pytest.approx(0.35)
+    assert outage_after([], 1.0, 2.0) == Outage(0.0, 0.0)
 
 
 def test_every_order_found_as_acknowledged_is_fine() -> None:
