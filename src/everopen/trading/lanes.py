@@ -231,6 +231,11 @@ class Lanes:
         age_s = self._clock.monotonic_s() - group[0].since_s
         row, replays = await link.run(work, deadline_s=max(0.1, self._settings.order_deadline_s - age_s))
         return [
-            replays[outcome.order_id] if isinstance(outcome, Replay) else outcome
-            for outcome in outcomes(currency, ids, requests, row)
+            _answer(waiting, replays[outcome.order_id]) if isinstance(outcome, Replay) else outcome
+            for waiting, outcome in zip(group, outcomes(currency, ids, requests, row), strict=True)
         ]
+
+
+def _answer(waiting: _Waiting, known: PlacedOrder) -> PlacedOrder:
+    """An order under our own id is no replay: this very call committed it, and its first answer was lost on the way."""
+    return msgspec.structs.replace(known, replayed=False) if known.id == waiting.id else known

@@ -63,7 +63,11 @@ class Shop:
     @asynccontextmanager
     async def worker(self, **settings: Any) -> AsyncIterator[Trading]:
         """A worker's trading, started and connected."""
-        defaults: dict[str, Any] = {"payer_poll_s": 0.05, "payer_settle_pause_ms": 1.0, "payer_timeout_s": 1.0}
+        defaults: dict[str, Any] = {
+            "payer_poll_s": 0.05,
+            "payer_settle_pause_ms": 1.0,
+            "payer_timeout_s": 1.0,
+        }
         trading = Trading(
             TradingSettings(**{**defaults, **settings}),
             StoreSettings(),
@@ -82,24 +86,35 @@ class Shop:
 
     async def stock(self, trading: Trading, **items: int | None) -> None:
         """Adds products for 2.50 each, with so many on the shelf (None: a SKU without stock)."""
-        products = [ProductInput(sku, f"Title of {sku}", 250, "", number is not None) for sku, number in items.items()]
+        products = [
+            ProductInput(sku, f"Title of {sku}", 250, "", number is not None) for sku, number in items.items()
+        ]
         await catalogue.upsert_products(trading.primary, "GBP", products, key=self.key(), fingerprint=b"p")
         received = [StockItem(sku, number) for sku, number in items.items() if number]
         if received:
-            await stock.receive_stock(trading.primary, received, key=self.key(), fingerprint=b"r", reason="test")
+            await stock.receive_stock(
+                trading.primary, received, key=self.key(), fingerprint=b"r", reason="test"
+            )
 
     def key(self) -> str:
         """A key not used before."""
         return f"test-{next(self._numbers)}"
 
-    def order(self, *lines: tuple[str, int], key: str | None = None, token: str = "tok_approve", **facts: Any) -> OrderRequest:
+    def order(
+        self, *lines: tuple[str, int], key: str | None = None, token: str = "tok_approve", **facts: Any
+    ) -> OrderRequest:
         """A request for so many of each SKU."""
         wanted = tuple(LineRequest(sku, quantity) for sku, quantity in lines)
         return OrderRequest(
             **{
-                "key": key or self.key(), "fingerprint": repr(lines).encode(), "lines": wanted, "email": "zoë@example.com",
-                "provider": "sandbox", "token": token, **facts,
-            }  # fmt: skip
+                "key": key or self.key(),
+                "fingerprint": repr(lines).encode(),
+                "lines": wanted,
+                "email": "zoë@example.com",
+                "provider": "sandbox",
+                "token": token,
+                **facts,
+            }
         )
 
     async def audit(self, *, books: bool = False) -> audit.AuditReport:

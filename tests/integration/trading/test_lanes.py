@@ -8,8 +8,10 @@ from collections import Counter
 import pytest
 
 from everopen.base.errors import StoreUnavailable
-from everopen.trading import carts
+from everopen.base.ids import secret_token
+from everopen.trading import carts, sessions
 from everopen.trading.orders import (
+    Cart,
     CartChanged,
     KeyReused,
     LineRequest,
@@ -20,7 +22,6 @@ from everopen.trading.orders import (
     UnknownSku,
     Unpriced,
 )
-from everopen.trading.orders import Cart
 from tests.integration.trading.conftest import Shop, problems
 
 
@@ -43,7 +44,9 @@ def test_each_order_of_a_group_has_its_own_outcome(shop: Shop) -> None:
         assert [line.title for line in first.lines] == ["Title of apple", "Title of postage"]
         assert sold_out == SoldOut("apple", 3, 9)
         assert unknown == UnknownSku(("plum", "plüm"))
-        assert isinstance(last, PlacedOrder), "what the refused order had taken of its first line must be free again"
+        assert isinstance(last, PlacedOrder), (
+            "what the refused order had taken of its first line must be free again"
+        )
         assert late == SoldOut("apple", 0, 1)
         assert nothing == NoLines()
         assert await shop.value("SELECT count(*) FROM orders") == 2
@@ -54,12 +57,22 @@ def test_each_order_of_a_group_has_its_own_outcome(shop: Shop) -> None:
 
 def test_of_a_hundred_who_want_the_last_seventeen_exactly_seventeen_get_one(shop: Shop) -> None:
     async def scenario() -> None:
-        async with shop.worker(lanes=3, second_lane_orders=1, group_max=7) as one, shop.worker(lanes=2, group_max=5) as two:
+        async with (
+            shop.worker(lanes=3, second_lane_orders=1, group_max=7) as one,
+            shop.worker(lanes=2, group_max=5) as two,
+        ):
             await shop.stock(one, drop=17, other=10_000)
-            requests = [shop.order(("drop", 1)) for _ in range(100)] + [shop.order(("other", 3), ("drop", 1)) for _ in range(50)]
-            outcomes = await asyncio.gather(*((one if i % 2 else two).place(request) for i, request in enumerate(requests)))
+            requests = [shop.order(("drop", 1)) for _ in range(100)] + [
+                shop.order(("other", 3), ("drop", 1)) for _ in range(50)
+            ]
+            outcomes = await asyncio.gather(
+                *((one if i % 2 else two).place(request) for i, request in enumerate(requests))
+            )
         assert Counter(type(outcome) for outcome in outcomes) == {PlacedOrder: 17, SoldOut: 133}
-        assert await shop.value("SELECT reserved FROM stock JOIN products ON id = sku_id WHERE sku = 'drop'") == 17
+        assert (
+            await shop.value("SELECT reserved FROM stock JOIN products ON id = sku_id WHERE sku = 'drop'")
+            == 17
+        )
         assert problems(await shop.audit()) == []
 
     asyncio.run(scenario())
@@ -87,7 +100,12 @@ def test_the_same_key_gives_the_same_answer_and_another_body_is_refused(shop: Sh
             other = await worker.place(shop.order(("apple", 3), key="k"))
             assert isinstance(first, PlacedOrder)
             assert isinstance(again, PlacedOrder)
-            assert (again.id, again.total, again.lines, again.placed_at) == (first.id, first.total, first.lines, first.placed_at)
+            assert (again.id, again.total, again.lines, again.placed_at) == (
+                first.id,
+                first.total,
+                first.lines,
+                first.placed_at,
+            )
             assert again.replayed
             assert not first.replayed
             assert other == KeyReused()
@@ -147,7 +165,7 @@ def test_backends_killed_under_load_fail_no_order_and_double_none(shop: Shop) ->
 
             await asyncio.gather(administrator(), *(customer() for _ in range(20)))
             assert worker.stats()["store_connections_lost_total"] > 0
-        assert all(isinstance(outcome, PlacedOrder) for outcome in outcomes)
+        assert all(isinstance(outcome, PlacedOrder) and not outcome.replayed for outcome in outcomes)
         assert len({outcome.id for outcome in outcomes if isinstance(outcome, PlacedOrder)}) == 1200
         assert await shop.value("SELECT count(*) FROM orders") == 1200
         assert problems(await shop.audit()) == []
@@ -208,10 +226,19 @@ def test_staff_prices_references_and_missing_prices(shop: Shop) -> None:
                 await connection.execute("UPDATE products SET unit_price = NULL")
             assert await worker.place(shop.order(("apple", 1))) == Unpriced(("apple",))
             outcomes = await asyncio.gather(
-                *(worker.place(shop.order(lines=(LineRequest("apple", 2, 199),), reference="536365")) for _ in range(3))
+                *(
+                    worker.place(shop.order(lines=(LineRequest("apple", 2, 199),), reference="536365"))
+                    for _ in range(3)
+                )
             )
-            assert sorted(type(outcome).__name__ for outcome in outcomes) == ["PlacedOrder", "ReferenceTaken", "ReferenceTaken"]
-            assert await worker.place(shop.order(("apple", 1), reference="536365")) == ReferenceTaken("536365")
+            assert sorted(type(outcome).__name__ for outcome in outcomes) == [
+                "PlacedOrder",
+                "ReferenceTaken",
+                "ReferenceTaken",
+            ]
+            assert await worker.place(shop.order(("apple", 1), reference="536365")) == ReferenceTaken(
+                "536365"
+            )
             assert next(outcome.total for outcome in outcomes if isinstance(outcome, PlacedOrder)) == 398
 
     asyncio.run(scenario())
@@ -233,9 +260,6 @@ def test_an_order_of_nothing_to_pay_is_paid_at_once(shop: Shop) -> None:
 def test_a_cart_becomes_one_order_and_is_empty(shop: Shop) -> None:
     async def scenario() -> None:
         async with shop.worker() as worker:
-            from everopen.base.ids import secret_token
-            from everopen.trading import sessions
-
             await shop.stock(worker, apple=10, pear=10)
             token = secret_token()
             cart_id = await sessions.open_session(worker.primary, token, days=1)
@@ -248,11 +272,15 @@ def test_a_cart_becomes_one_order_and_is_empty(shop: Shop) -> None:
             assert [(line.sku, line.quantity) for line in cart.lines] == [("apple", 2), ("pear", 1)]
             lines = tuple(LineRequest(line.sku, line.quantity) for line in cart.lines)
             facts = {"cart_id": cart_id, "cart_version": cart.version, "fingerprint": b"checkout"}
-            both = await asyncio.gather(*(worker.place(shop.order(lines=lines, **facts, key=f"c{i}")) for i in range(2)))
+            both = await asyncio.gather(
+                *(worker.place(shop.order(lines=lines, **facts, key=f"c{i}")) for i in range(2))
+            )
             assert sorted(type(outcome).__name__ for outcome in both) == ["CartChanged", "PlacedOrder"]
             won = "c0" if isinstance(both[0], PlacedOrder) else "c1"
             assert (await carts.find_cart(worker.primary, "GBP", cart_id)).lines == ()
-            again = await worker.place(shop.order(lines=(), cart_id=cart_id, cart_version=99, fingerprint=b"checkout", key=won))
+            again = await worker.place(
+                shop.order(lines=(), cart_id=cart_id, cart_version=99, fingerprint=b"checkout", key=won)
+            )
             assert isinstance(again, PlacedOrder)
             assert again.replayed
             assert await worker.place(shop.order(lines=lines, **facts)) == CartChanged()
@@ -269,5 +297,46 @@ def test_the_end_of_a_worker_commits_what_waits(shop: Shop) -> None:
             await asyncio.sleep(0)
         outcomes = await asyncio.gather(*waiting)
         assert all(isinstance(outcome, PlacedOrder) for outcome in outcomes)
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_wait_for_the_standby_acknowledges_nothing_until_the_standby_has_it(shop: Shop) -> None:
+    """The commit is local and visible after the cancel. Neither it nor its replay may be answered before the standby
+    confirms: a failover could still take the order back."""
+
+    async def synchronous(names: str) -> None:
+        async with shop.database.connect("postgres") as connection:
+            await connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+            await connection.execute("SELECT pg_reload_conf()")
+            while await connection.fetchval("SHOW synchronous_standby_names") != names:
+                await asyncio.sleep(0.01)
+
+    async def waiting_backends(signal: str) -> int:
+        rows = await shop.fetch(
+            f"SELECT {signal}(pid) FROM pg_stat_activity WHERE datname = $1 AND wait_event = 'SyncRep'",
+            shop.database.name,
+        )
+        return len(rows)
+
+    async def scenario() -> None:
+        async with shop.worker(lanes=1) as worker:
+            await shop.stock(worker, apple=10)
+            await synchronous("ghost")
+            try:
+                waiting = asyncio.create_task(worker.place(shop.order(("apple", 1))))
+                for signal in ("pg_cancel_backend", "pg_terminate_backend", "pg_cancel_backend"):
+                    async with asyncio.timeout(10):
+                        while not await waiting_backends(signal):
+                            await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.1)
+                    assert await shop.value("SELECT count(*) FROM orders") == 1, "committed here, and visible"
+                    assert not waiting.done()
+            finally:
+                await synchronous("")
+            outcome = await waiting
+            assert isinstance(outcome, PlacedOrder)
+            assert not outcome.replayed
+        assert await shop.value("SELECT count(*) FROM orders") == 1
 
     asyncio.run(scenario())

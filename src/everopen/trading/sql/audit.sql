@@ -63,7 +63,7 @@ SELECT format('order %s (%s): total %s, posted %s, captured %s, released %s', co
 
 -- name: ledger_matches_refunds
 -- The ledger posts each refund and credit once, and its payment once the provider has paid it.
-SELECT format('refund %s: amount %s, posted %s; paid %s, posted %s', x.id, x.amount, e.promised, x.paid, e.paid)
+SELECT format('refund %s: amount %s, posted %s, paid %s, posted %s', x.id, x.amount, e.promised, x.paid, e.paid)
   FROM (SELECT coalesce(r.id, i.id) AS id, coalesce(r.amount, 0) AS amount,
                CASE WHEN i.status = 'refunded' THEN i.amount ELSE 0 END AS paid
           FROM refunds r FULL JOIN (SELECT * FROM payment_intents WHERE kind = 'refund') i ON i.id = r.id) x

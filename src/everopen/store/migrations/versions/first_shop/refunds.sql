@@ -48,7 +48,8 @@ DECLARE
     line record;
     left_over bigint;
     part integer;
-    number integer := 0;
+    line_numbers integer[] := '{}';
+    parts integer[] := '{}';
     sum_amount bigint := 0;
 BEGIN
     SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'refund') k;
@@ -73,8 +74,6 @@ BEGIN
         END IF;
     END LOOP;
 
-    INSERT INTO refunds (id, order_id, currency, amount, email, reason, reference, restocked)
-    VALUES (p_refund, p_order, sold.currency, 0, sold.email, p_reason, p_reference, p_restock);
     FOR wish IN
         SELECT w.sku, sum(w.quantity) AS quantity FROM unnest(p_skus, p_quantities) AS w (sku, quantity) GROUP BY w.sku
         UNION ALL SELECT NULL, NULL WHERE coalesce(cardinality(p_skus), 0) = 0
@@ -92,18 +91,21 @@ BEGIN
         LOOP
             part := least(line.rest, coalesce(left_over, line.rest));
             CONTINUE WHEN part <= 0;
-            number := number + 1;
             left_over := left_over - part;
             sum_amount := sum_amount + part * line.unit_price;
-            INSERT INTO refund_lines (refund_id, line_no, order_line_no, sku_id, quantity, unit_price, restocked, title)
-            VALUES (p_refund, number, line.line_no, line.sku_id, part, line.unit_price, p_restock AND line.tracked, line.title);
+            line_numbers := line_numbers || line.line_no;
+            parts := parts || part;
         END LOOP;
     END LOOP;
-    IF number = 0 THEN
-        DELETE FROM refunds WHERE id = p_refund;
+    IF parts = '{}' THEN
         code := 11; detail := ''; refundable := 0; requested := 1; RETURN;
     END IF;
-    UPDATE refunds SET amount = sum_amount WHERE id = p_refund;
+    INSERT INTO refunds (id, order_id, currency, amount, email, reason, reference, restocked)
+    VALUES (p_refund, p_order, sold.currency, sum_amount, sold.email, p_reason, p_reference, p_restock);
+    INSERT INTO refund_lines (refund_id, line_no, order_line_no, sku_id, quantity, unit_price, restocked, title)
+    SELECT p_refund, a.ord, l.line_no, l.sku_id, a.quantity, l.unit_price, p_restock AND l.tracked, l.title
+      FROM unnest(line_numbers, parts) WITH ORDINALITY AS a (line_no, quantity, ord)
+      JOIN order_lines l ON l.order_id = p_order AND l.line_no = a.line_no;
     PERFORM return_stock(p_refund, p_key);
     INSERT INTO ledger_entries (order_id, refund_id, event, account, amount, currency) VALUES
         (p_order, p_refund, 'refund', 'returns', sum_amount, sold.currency),
