@@ -77,9 +77,12 @@ async def set_line(shop: Shop, call: Call) -> Answer:
 
 
 async def set_to(shop: Shop, call: Call, sku: str, quantity: int) -> CartAnswer:
-    """The cart with so many of a product that lies in it; 0 takes it out. Raises a `Refusal`."""
+    """The cart with so many of a product that lies in it; 0 takes it out, and taking out what is not in it is no error
+    (the gateway may send it twice). Raises a `Refusal`."""
     cart_id = await find_cart_id(shop, call)
     outcome = UnknownSku((sku,)) if cart_id is None else await shop.set_cart_line(cart_id, sku, quantity)
+    if isinstance(outcome, UnknownSku) and quantity == 0:
+        return answers.cart(None if cart_id is None else await shop.cart(cart_id), shop.currency)
     if isinstance(outcome, UnknownSku):
         raise Refusal("not-found", f"“{sku[:80]}” does not lie in the cart.")
     return changed(shop, outcome)

@@ -127,7 +127,7 @@ class Refusal(Exception):
         super().__init__(detail)
         self.name = name
         self.detail = detail
-        self.headers = headers or []
+        self.headers: Headers = [*_STATUS_HEADERS.get(name, ()), *(headers or ())]
         self.extra = extra
 
     @property
@@ -152,7 +152,6 @@ class Refusal(Exception):
             _PROBLEM_TYPE,
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
-            *_STATUS_HEADERS.get(self.name, ()),
             *self.headers,
         ]
         return self.status, headers, body

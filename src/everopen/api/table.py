@@ -207,7 +207,6 @@ TABLE: tuple[Route, ...] = (
         "Take a product out of the cart",
         carts.remove_line,
         shapes.CartAnswer,
-        refusals=("not-found",),
         parameters=(_SKU,),
     ),
     Route(

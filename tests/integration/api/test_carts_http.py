@@ -40,6 +40,8 @@ def test_a_cart_is_filled_changed_and_emptied(shop: ShopUnderTest, visitor: http
     assert cart["total"]["amount"] == 350
     cart = visitor.delete(f"/api/cart/lines/{one}").json()
     assert [line["sku"] for line in cart["lines"]] == [two]
+    assert visitor.delete(f"/api/cart/lines/{one}").json() == cart
+    assert visitor.patch(f"/api/cart/lines/{one}", json={"quantity": 1}).status_code == 404
     assert visitor.get("/api/cart").json() == cart
     assert visitor.delete("/api/cart").json()["lines"] == []
     assert visitor.get("/api/cart").json()["lines"] == []

@@ -133,3 +133,12 @@ def test_people_get_pages_and_machines_get_documents(browser: httpx.Client) -> N
     assert browser.get("/api/nowhere").headers["content-type"] == "application/problem+json"
     kind = browser.get("/nowhere", headers={"accept": "*/*"}).json()["type"]
     assert "There is nothing at this address" in browser.get(kind).text
+
+
+def test_a_form_that_is_far_too_large_is_refused_as_a_page(
+    shop: ShopUnderTest, browser: httpx.Client
+) -> None:
+    answer = browser.post("/buy", data={"email": "x" * 2_000_000})
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["connection"] == "close"
