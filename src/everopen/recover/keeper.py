@@ -195,6 +195,7 @@ class ClusterKeeper:
     def watch_all(self) -> None:
         """Probes every node for as long as the supervisor runs."""
         for life in self._lives.values():
+            life.last_good = time.monotonic()  # nobody has looked until now
             self._task(self._probe_forever(life))
 
     def watch_exit(self, life: Life, identity: Identity) -> None:
@@ -401,8 +402,9 @@ class ClusterKeeper:
         if self.state.synchronous or life.node.name not in self.state.rejoin:
             self.record(synchronous=(), rejoin=tuple(sorted({*self.state.rejoin, life.node.name})))
         kept = None
+        known = life.node.major_on_disk() is not None
         way = "a new base backup"
-        if life.node.major_on_disk() is not None and life.failed_starts < 2:
+        if known and life.failed_starts < 2:
             try:
                 fork = await self._fork_of(leader.node)
                 kept = await asyncio.to_thread(life.node.keep_diverged_tail, fork, self.state.epoch)
@@ -424,7 +426,7 @@ class ClusterKeeper:
         tail = f"; its diverged WAL is kept in {kept.name}" if kept else ""
         self._events.write(
             "rejoined",
-            f"{life.node.name} is back by {way} after {time.monotonic() - began:.1f} s{tail}.",
+            f"{life.node.name} is {'back' if known else 'there'} by {way} after {time.monotonic() - began:.1f} s{tail}.",
             node=life.node.name,
             way=way,
         )
@@ -497,7 +499,7 @@ class ClusterKeeper:
                         self.record(synchronous=tuple(sorted(names)), alone=False)
                         self._events.write(
                             "synchronous",
-                            f"Commits are confirmed by {', '.join(names)} again.",
+                            f"Commits are confirmed by {' and '.join(names)}.",
                             names=list(names),
                         )
                     return

@@ -278,7 +278,9 @@ class Supervisor:
 
     async def _turn_nodes(self) -> None:
         decision = decide(self._keeper.snapshot())
-        self._sentence = decision.sentence
+        if decision.sentence != self._sentence:
+            self._events.write("decision", decision.sentence, quiet=True)
+            self._sentence = decision.sentence
         for action in decision.actions:
             await self._keeper.act(action)
         self._publish()
@@ -293,7 +295,9 @@ class Supervisor:
         fresh = Topology(
             epoch=state.epoch,
             version=self._published.version,
-            primary=self._keeper.primary_view(),
+            primary=None
+            if self._cold
+            else self._keeper.primary_view(),  # a shop opens with a standby, or says so
             standbys=self._keeper.standby_views(),
             workers=tuple(
                 WorkerView(name, Endpoint(path=str(path))) for name, path in self._children.ready("worker")
