@@ -43,7 +43,9 @@ class Trading:
         self.providers = {
             name: make(payments_socket, settings.payer_timeout_s) for name, make in PROVIDERS.items()
         }
-        self.payer = Payer(settings, self.primary, self.providers, clock=clock, rng=rng)
+        self.payer = Payer(
+            settings, self.primary, self.providers, clock=clock, rng=rng, busy=lambda: self.lanes.busy()
+        )
         self.lanes = Lanes(settings, self.primary, clock=clock, on_placed=self.payer.follow)
         self.housekeeper = Housekeeper(settings, self.primary)
 

@@ -72,6 +72,8 @@ class Lanes:
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._last_group = 0
+        self._last_commit_s = 0.0
         self.counters = {"orders_placed_total": 0, "orders_refused_total": 0, "orders_replayed_total": 0}
         self.counters |= {"lane_groups_total": 0, "lane_orders_total": 0, "lane_failures_total": 0}
 
@@ -79,6 +81,11 @@ class Lanes:
     def waiting(self) -> int:
         """Orders that wait for a lane now."""
         return len(self._queue)
+
+    def busy(self) -> bool:
+        """Whether orders come faster than one commit each: other work should yield for a moment."""
+        recent = self._clock.monotonic_s() - self._last_commit_s < 0.1
+        return recent and self._last_group >= self._settings.payer_yield_orders
 
     async def start(self) -> None:
         """Opens the lanes; returns at once."""
@@ -188,6 +195,7 @@ class Lanes:
             counters["lane_failures_total"] += 1
             await self._apart(link, group, error)
             return
+        self._last_group, self._last_commit_s = len(group), self._clock.monotonic_s()
         counters["lane_groups_total"] += 1
         counters["lane_orders_total"] += len(group)
         fresh: list[tuple[OrderRequest, PlacedOrder]] = []

@@ -42,6 +42,16 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     payer_concurrency: Annotated[
         int, msgspec.Meta(ge=1, le=256, description="Calls to payment providers at once, per worker.")
     ] = 8
+    payer_yield_orders: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1, description="A worker whose last commit took so many orders is busy: its payments yield."
+        ),
+    ] = 16
+    payer_yield_ms: Annotated[
+        float,
+        msgspec.Meta(ge=0, description="Pause before each call to a provider while the worker is busy."),
+    ] = 20.0
     payer_queue_max: Annotated[
         int,
         msgspec.Meta(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 
 import pytest
@@ -338,5 +339,56 @@ def test_a_cancelled_wait_for_the_standby_acknowledges_nothing_until_the_standby
             assert isinstance(outcome, PlacedOrder)
             assert not outcome.replayed
         assert await shop.value("SELECT count(*) FROM orders") == 1
+
+    asyncio.run(scenario())
+
+
+BUYER = """
+import asyncio, random, sys
+from pathlib import Path
+from everopen.base.clock import SystemClock
+from everopen.store import StoreSettings
+from everopen.trading import Trading, TradingSettings
+from everopen.trading.orders import LineRequest, OrderRequest, PlacedOrder
+
+async def main():
+    topology, database, name = sys.argv[1:]
+    worker = Trading(
+        TradingSettings(lanes=2, second_lane_orders=1, group_max=8), StoreSettings(), topology_file=Path(topology),
+        app_password="-", payments_socket=Path("/nonexistent"), clock=SystemClock(), rng=random.Random(), database=database,
+    )
+    await worker.start()
+    lines = (LineRequest("drop", 1),)
+    requests = [
+        OrderRequest(key=f"{name if i % 2 else 'shared'}-{i}", fingerprint=b"f", lines=lines, email="", provider="sandbox", token="t")
+        for i in range(200)
+    ]
+    outcomes = await asyncio.gather(*(worker.place(request) for request in requests))
+    print(" ".join(str(outcome.id) for outcome in outcomes if isinstance(outcome, PlacedOrder)))
+    await worker.stop(0.1)
+
+asyncio.run(main())
+"""
+
+
+def test_processes_that_share_keys_and_goods_sell_each_unit_once(shop: Shop) -> None:
+    async def scenario() -> None:
+        async with shop.worker() as worker:
+            await shop.stock(worker, drop=250)
+        command = (sys.executable, "-c", BUYER, str(shop.database.topology_file), shop.database.name)
+        processes = [
+            await asyncio.create_subprocess_exec(
+                *command, f"process-{number}", stdout=asyncio.subprocess.PIPE
+            )
+            for number in range(3)
+        ]
+        sold: set[bytes] = set()
+        for process in processes:
+            output, _ = await process.communicate()
+            assert process.returncode == 0
+            sold.update(output.split())
+        assert len(sold) == 250
+        assert tuple((await shop.fetch("SELECT on_hand, reserved FROM stock"))[0]) == (250, 250)
+        assert problems(await shop.audit()) == []
 
     asyncio.run(scenario())

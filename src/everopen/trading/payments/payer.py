@@ -2,8 +2,8 @@
 
 Orders placed in this worker come straight from memory (their rows carry a lease, so nobody else asks meanwhile); what
 nobody follows any more - the worker died, the queue was full, the answer was lost - is claimed from the database when
-its lease ends. The provider is called outside of any transaction, by a few askers at a time, so that orders go first
-when the machine is full; outcomes gather and are settled together.
+its lease ends. The provider is called outside of any transaction, by a few askers at a time, which pause while orders
+come in a rush: a payment that waits some seconds loses nothing, an order that waits is a customer who leaves. Outcomes gather and are settled together.
 
 A settlement commits asynchronously (`synchronous_commit=off`), on purpose: it repeats what the provider's books say. If
 a failover takes it back, the intent is pending again, the provider is asked under the same key and answers the same.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -42,12 +42,14 @@ class Payer:
         *,
         clock: Clock,
         rng: Rng,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._primary = primary
         self._providers = providers
         self._clock = clock
         self._rng = rng
+        self._busy = busy
         self._queue: deque[Intent] = deque()
         self._settled: list[tuple[UUID, str, str]] = []
         self._later: list[tuple[UUID, float]] = []
@@ -109,6 +111,10 @@ class Payer:
                 self._work.clear()
                 await self._work.wait()
                 continue
+            if self._busy():
+                await asyncio.sleep(self._settings.payer_yield_ms / 1000)
+                if not self._queue:
+                    continue
             intent = self._queue.popleft()
             if self._clock.monotonic_s() >= intent.until_s:
                 self.counters["payments_left_total"] += 1

@@ -113,6 +113,7 @@ CREATE TABLE idempotency (
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT idempotency_pkey PRIMARY KEY (key)
 );
+CREATE INDEX idempotency_age ON idempotency USING brin (created_at);  -- for the purge; costs next to nothing to keep
 COMMENT ON TABLE idempotency IS 'one row per accepted request, written in its transaction: the only judge of what happened';
 
 CREATE TABLE refunds (
