@@ -36,6 +36,13 @@ def used_us_per_order(
     return dict(sorted(used.items(), key=lambda item: -item[1]))
 
 
+def mean(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean over several runs, by role, largest first."""
+    roles = {role for run in runs for role in run}
+    found = {role: sum(run.get(role, 0.0) for run in runs) / len(runs) for role in roles}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
 def pss_bytes(pid: int) -> int:
     """Proportional set size: own memory, plus a fair share of what is shared. 0 when it is gone or not ours."""
     try:

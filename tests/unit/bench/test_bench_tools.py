@@ -104,6 +104,10 @@ def test_processor_time_is_shared_out_per_order() -> None:
     assert cpu.used_us_per_order(before, after, 10_000) == {"worker": 100.0, "gateway": 25.0}
 
 
+def test_runs_are_averaged_by_role() -> None:
+    assert cpu.mean([{"worker": 1.0, "gateway": 8.0}, {"worker": 3.0}]) == {"gateway": 4.0, "worker": 2.0}
+
+
 def test_own_time_and_memory_can_be_read_and_a_gone_process_counts_nothing() -> None:
     assert cpu.cpu_s(os.getpid()) > 0
     assert cpu.pss_bytes(os.getpid()) > 1_000_000
