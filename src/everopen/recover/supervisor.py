@@ -32,6 +32,7 @@ from everopen.recover import registry
 from everopen.recover.children import Children, ChildSpec
 from everopen.recover.decide import decide
 from everopen.recover.keeper import ClusterKeeper
+from everopen.recover.nodes import Nodes
 from everopen.recover.registry import ProcessRecord, Registry
 from everopen.recover.settings import RecoverSettings
 from everopen.telemetry.events import EventLog, complain
@@ -73,9 +74,8 @@ class Supervisor:
         self._stopping = False
         self._cold = False
         """Nothing lives yet that could be adopted: an error now ends the start, later ones only this supervisor."""
-        self._keeper = ClusterKeeper(
-            wiring.cluster, list(wiring.nodes), wiring.home.state_file, events, self._wake.set
-        )
+        self._nodes = Nodes(wiring.cluster, list(wiring.nodes), wiring.home.state_file, self._wake.set)
+        self._keeper = ClusterKeeper(wiring.cluster, self._nodes, events)
         self._children = Children(
             wiring.recover,
             events,
@@ -139,7 +139,7 @@ class Supervisor:
             self._wake.clear()
             now = time.monotonic()
             if now - turned > self._wiring.recover.tick_s + 0.5:
-                self._keeper.forgive(now - turned)
+                self._nodes.forgive(now - turned)
                 self._children.forgive(now - turned)
             turned = now
             await self._turn()
@@ -147,7 +147,7 @@ class Supervisor:
     async def _turn(self) -> None:
         """Observe, decide, act, publish."""
         self._children.turn()
-        decision = decide(self._keeper.snapshot())
+        decision = decide(self._nodes.snapshot())
         if decision.sentence != self._sentence:
             self._events.write(
                 "decision", decision.sentence, quiet=not decision.actions and self._phase == "starting"
@@ -166,28 +166,28 @@ class Supervisor:
         wiring = self._wiring
         for spec in wiring.children:
             self._children.want(spec)
-        adopted = [record.name for record in living if self._keeper.exists() and self._keeper.adopt(record)]
+        adopted = [record.name for record in living if self._nodes.exists() and self._nodes.adopt(record)]
         adopted += [record.name for record in living if self._children.adopt(record)]
         if adopted:
             self._events.write(
                 "adopted",
                 f"A new supervisor took over {len(adopted)} living processes: {', '.join(sorted(adopted))}.",
             )
-        self._cold = not self._keeper.exists() or self._keeper.leader.dead()
+        self._cold = not self._nodes.exists() or self._nodes.leader.dead()
         if self._cold:
             self._check_room()
-        if not self._keeper.exists():
+        if not self._nodes.exists():
             await self._first_start()
         else:
             await self._start_nodes()
-        self._keeper.watch_all()
+        self._keeper.watch()
         await self._until_confirmed()
         self._cold = False
         self._publish()
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self._wiring.nodes_root).free
-        needed = LATER_START_BYTES if self._keeper.exists() else FIRST_START_BYTES
+        needed = LATER_START_BYTES if self._nodes.exists() else FIRST_START_BYTES
         if free < needed:
             raise StartError(
                 f"Only {free // 2**20} MB are free on the disk of {self._wiring.nodes_root}; {needed // 2**20} MB are needed.",
@@ -206,66 +206,78 @@ class Supervisor:
         )
         await first.initialise()
         first.configure(epoch=1, follow=None, synchronous=())
-        life = self._keeper.life(first.name)
+        life = self._nodes.life(first.name)
         identity = first.start(standby=False)
-        self._keeper.watch_exit(life, identity)
+        self._nodes.watch_exit(life, identity)
         await first.wait_ready(identity, timeout_s=self._wiring.cluster.start_timeout_s)
         await create_roles_and_database(first, self._wiring.secrets)
         self._events.write("start", "Making the tables and opening with the catalogue …")
         await self._wiring.prepare(first, True)
         names = tuple(node.name for node in self._wiring.nodes)
-        self._keeper.found(
-            ClusterState(epoch=1, leader=first.name, nodes=names, alone=True, rejoin=names[1:])
-        )
+        self._nodes.found(ClusterState(epoch=1, leader=first.name, nodes=names, alone=True, rejoin=names[1:]))
         if names[1:]:
             self._events.write("start", f"Copying it to {', '.join(names[1:])} (synchronous standby) …")
 
     async def _start_nodes(self) -> None:
         """Starts what does not live yet, the leader first."""
-        keeper = self._keeper
-        for name, life in ((node.name, keeper.life(node.name)) for node in self._wiring.nodes):
+        nodes, keeper = self._nodes, self._keeper
+        for name, life in ((node.name, nodes.life(node.name)) for node in self._wiring.nodes):
             major = life.node.major_on_disk()
             if major is not None and major != self._wiring.major:
                 raise StartError(
                     f"The data of {name} was made by PostgreSQL {major}, the programs here are {self._wiring.major}.",
                     "Set cluster.postgres_bin to PostgreSQL of that version, or dump and restore with pg_dump. Nothing was changed.",
                 )
-        new = tuple(node.name for node in self._wiring.nodes if node.name not in keeper.state.nodes)
+        new = tuple(node.name for node in self._wiring.nodes if node.name not in nodes.state.nodes)
         if new:
-            keeper.record(
+            nodes.record(
                 nodes=tuple(node.name for node in self._wiring.nodes),
-                rejoin=tuple(sorted({*keeper.state.rejoin, *new})),
+                rejoin=tuple(sorted({*nodes.state.rejoin, *new})),
             )
-        if keeper.leader.dead():
+        if nodes.leader.dead():
             self._events.write(
-                "start", f"Starting {keeper.leader.node.name} (primary, epoch {keeper.state.epoch}) …"
+                "start", f"Starting {nodes.leader.node.name} (primary, epoch {nodes.state.epoch}) …"
             )
-            await keeper.leader.node.fence()
-            alone = len(self._wiring.nodes) == 1
-            keeper.record(synchronous=(), alone=alone)
-            standbys = [keeper.life(name) for name in keeper.others(keeper.state.leader)]
+            await nodes.leader.node.fence()
+            proven, alone = nodes.state.synchronous, len(self._wiring.nodes) == 1
+            nodes.record(synchronous=(), alone=alone)
+            standbys = [nodes.life(name) for name in nodes.others(nodes.state.leader)]
             startable = [
-                life for life in standbys if life.node.name not in keeper.state.rejoin and life.dead()
+                life for life in standbys if life.node.name not in nodes.state.rejoin and life.dead()
             ]
             results = await asyncio.gather(
                 keeper.start_leader(),
                 *(keeper.start_standby(life) for life in startable),
                 return_exceptions=True,
             )
-            if isinstance(results[0], BaseException):
+            failed = results[0]
+            if not isinstance(failed, BaseException):
+                await self._wiring.prepare(nodes.leader.node, False)
+            elif (
+                isinstance(failed, ClusterError)
+                and proven
+                and not any(nodes.life(name).dead() for name in proven)
+            ):
+                # It wrote nothing since, so what was proven when it ended still is: the loop will promote.
+                self._events.write(
+                    "leader_lost",
+                    f"The primary does not start ({failed}), but {' and '.join(proven)} has every order.",
+                )
+                await nodes.leader.node.fence()
+                nodes.record(synchronous=proven)
+            else:
                 raise StartError(
-                    f"The primary does not start: {results[0]}", f"Its log is {keeper.leader.node.log}."
-                ) from results[0]
-            await self._wiring.prepare(keeper.leader.node, False)
+                    f"The primary does not start: {failed}", f"Its log is {nodes.leader.node.log}."
+                ) from failed
 
     async def _until_confirmed(self) -> None:
         """Turns the loop until commits are confirmed (or policy and time say to go on), so that orders start safe."""
         began = time.monotonic()
         while time.monotonic() - began < 60.0 and not self._stopping:
             await self._turn_nodes()
-            state = self._keeper.state
-            leader_ready = self._keeper.primary_view() is not None
-            if leader_ready and (state.synchronous or not self._keeper.others(state.leader)):
+            state = self._nodes.state
+            leader_ready = self._nodes.primary_view() is not None
+            if leader_ready and (state.synchronous or not self._nodes.others(state.leader)):
                 return
             if leader_ready and not state.alone and time.monotonic() - began > 0.2:
                 return  # commits wait for the standby anyway; nothing is acknowledged too early
@@ -277,7 +289,7 @@ class Supervisor:
                 pass
 
     async def _turn_nodes(self) -> None:
-        decision = decide(self._keeper.snapshot())
+        decision = decide(self._nodes.snapshot())
         if decision.sentence != self._sentence:
             self._events.write("decision", decision.sentence, quiet=True)
             self._sentence = decision.sentence
@@ -288,7 +300,7 @@ class Supervisor:
     # -- publishing ------------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        state = self._keeper.state
+        state = self._nodes.state
         durability: Literal["synchronous", "alone", "waiting"] = (
             "alone" if state.alone else "synchronous" if state.synchronous else "waiting"
         )
@@ -297,8 +309,8 @@ class Supervisor:
             version=self._published.version,
             primary=None
             if self._cold
-            else self._keeper.primary_view(),  # a shop opens with a standby, or says so
-            standbys=self._keeper.standby_views(),
+            else self._nodes.primary_view(),  # a shop opens with a standby, or says so
+            standbys=self._nodes.standby_views(),
             workers=tuple(
                 WorkerView(name, Endpoint(path=str(path))) for name, path in self._children.ready("worker")
             ),
@@ -336,7 +348,7 @@ class Supervisor:
                 Endpoint(),
                 self._since,
             ),
-            *(self._keeper.records() if self._keeper.exists() else ()),
+            *(self._nodes.records() if self._nodes.exists() else ()),
             *self._children.records(),
         ]
         fresh = Registry(

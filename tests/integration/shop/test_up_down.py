@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 
 from tests.support.shop import Shop, scratch_home
@@ -154,3 +155,24 @@ def test_status_reads_as_the_contract_says() -> None:
         document = json.loads(Shop(home).run("status", "--json").stdout)
         assert document["state"] == "closed"
         assert document["processes"] == []
+
+
+def test_a_primary_that_is_broken_at_the_start_is_replaced_by_the_proven_standby() -> None:
+    """The disk of the primary lost a file while the shop was closed; the standby confirmed every order."""
+    with scratch_home() as home:
+        shop = Shop(home)
+        try:
+            shop.up()
+            shop.until_whole()
+            placed = shop.order("85123A").json()
+            assert shop.run("down").returncode == 0
+            (home / "nodes" / "node-1" / "data" / "global" / "pg_control").unlink()
+            shop.up()
+            document = shop.until(lambda found: found["epoch"] == 2 and found["state"] != "closed")
+            assert {entry["name"] for entry in document["processes"] if entry["role"] == "primary"} == {
+                "node-2"
+            }
+            assert httpx.get(f"{shop.url}/api/orders/{placed['id']}", timeout=40).json()["id"] == placed["id"]
+            shop.until_whole()
+        finally:
+            shop.close()
