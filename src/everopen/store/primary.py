@@ -51,6 +51,7 @@ class Link:
         self._empty = asyncio.Event()
         self._empty.set()
         self._doubtful = False
+        self._problem = ""
         self._abort_at: float | None = None
         self._keeper = asyncio.create_task(self._keep(), name=f"link-{name}")
 
@@ -153,7 +154,9 @@ class Link:
                 problem = None if attempt.cancelled() else attempt.exception()
                 if not attempt.cancelled() and problem is None:
                     continue
-                log.debug("%s has no connection yet: %r", self.name, problem)
+                if repr(problem) != self._problem:  # once per problem: this is tried every few milliseconds
+                    self._problem = repr(problem)
+                    log.warning("%s has no connection: %s", self.name, self._problem)
             await self._primary.wait_change(self._primary.settings.retry_ms / 1000)
 
     async def _connect(self, topology: Topology, node: NodeView) -> None:
@@ -180,6 +183,7 @@ class Link:
             connection.terminate()
             raise
         self._doubtful = False
+        self._problem = ""
         self._epoch = topology.epoch
         self._connection = connection
         self._empty.clear()

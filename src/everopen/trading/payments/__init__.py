@@ -9,10 +9,20 @@ from pathlib import Path
 
 from everopen.trading.payments.provider import Answer, Movement, Provider, Reply
 from everopen.trading.payments.sandbox import Books, SandboxProvider
+from everopen.trading.payments.settings import SandboxSettings
 
 PROVIDERS: dict[str, Callable[[Path, float], Provider]] = {
     "sandbox": SandboxProvider,
 }
 """By name: makes a provider from the payments socket and the timeout in seconds."""
 
-__all__ = ["PROVIDERS", "Answer", "Books", "Movement", "Provider", "Reply", "SandboxProvider"]
+__all__ = [
+    "PROVIDERS",
+    "Answer",
+    "Books",
+    "Movement",
+    "Provider",
+    "Reply",
+    "SandboxProvider",
+    "SandboxSettings",
+]

@@ -21,6 +21,8 @@ import uvicorn
 import uvicorn.lifespan.off
 import uvicorn.protocols.http.httptools_impl  # loaded now: after dropping privileges the files may be out of reach
 
+from everopen.trading.payments.settings import SandboxSettings
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -43,15 +45,6 @@ SELECT (SELECT count(*) FROM charges WHERE status = 'approved') AS charges_appro
        (SELECT count(*) FROM refunds WHERE status = 'approved') AS refunds,
        (SELECT coalesce(sum(amount), 0) FROM refunds WHERE status = 'approved') AS refunded
 """
-
-
-class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The sandbox payment provider."""
-
-    slow_s: Annotated[float, msgspec.Meta(ge=0, description="How long `tok_slow` takes to answer.")] = 3.0
-    grace_s: Annotated[
-        float, msgspec.Meta(ge=0, description="How long requests may take to end at SIGTERM.")
-    ] = 5.0
 
 
 class ChargeBody(msgspec.Struct, frozen=True):
