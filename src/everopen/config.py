@@ -23,7 +23,7 @@ from everopen.console.settings import ConsoleSettings
 from everopen.gateway.settings import GatewaySettings
 from everopen.recover.settings import RecoverSettings
 from everopen.store.settings import StoreSettings
-from everopen.trading.payments.sandbox_server import SandboxSettings
+from everopen.trading.payments.settings import SandboxSettings
 from everopen.trading.settings import TradingSettings
 
 

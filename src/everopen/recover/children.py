@@ -96,6 +96,9 @@ class Children:
             Path(record.endpoint.path) if record.socket and record.endpoint.path else Path(record.admin or "")
         )
         child.last_good = time.monotonic()
+        child.ready = (
+            record.state == "running"
+        )  # it goes on serving; readers of the topology must not lose it
         self._watch(child, identity)
         return True
 

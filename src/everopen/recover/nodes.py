@@ -35,6 +35,8 @@ class Life:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.identity: Identity | None = None
+        self.adopted = False
+        """It ran well when a former supervisor last saw it."""
         self.busy: str | None = None
         self.since = 0.0
         self.seen: NodeProbe | None = None
@@ -154,7 +156,7 @@ class Nodes:
             role = "primary" if self._state is not None and life.node.name == self.state.leader else "standby"
             alive = not life.dead()
             state = life.busy or (
-                "running" if alive and life.seen is not None else "starting" if alive else "down"
+                "running" if alive and (life.seen or life.adopted) else "starting" if alive else "down"
             )
             identity = life.identity if alive and life.identity is not None else Identity(0, 0)
             found.append(
@@ -201,7 +203,7 @@ class Nodes:
 
     def watch_exit(self, life: Life, identity: Identity) -> None:
         """Wakes the loop the moment the postmaster ends."""
-        life.identity, life.since = identity, time.time()
+        life.identity, life.since, life.adopted = identity, time.time(), False
         life.last_good, life.seen = time.monotonic(), None
         process.watch_exit(identity, self.changed)
 
@@ -211,7 +213,7 @@ class Nodes:
         if life is None or not process.alive(record.identity):
             return False
         self.watch_exit(life, record.identity)
-        life.since = record.since
+        life.since, life.adopted = record.since, record.state == "running"
         return True
 
     async def _probe_forever(self, life: Life) -> None:

@@ -174,6 +174,8 @@ class Supervisor:
                 f"A new supervisor took over {len(adopted)} living processes: {', '.join(sorted(adopted))}.",
             )
         self._cold = not self._nodes.exists() or self._nodes.leader.dead()
+        if adopted and not self._cold:
+            self._phase = "open"
         if self._cold:
             self._check_room()
         if not self._nodes.exists():
