@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 
 from everopen.base.errors import EveropenError
 from everopen.bench.failover import FailoverSettings, bench_failover, print_failover
 from everopen.bench.orders import OrdersSettings, bench_orders, print_orders
+from everopen.telemetry.screen import open_screen
 
 
 class BenchFailed(EveropenError):
@@ -83,7 +83,7 @@ def orders_command(
         yardstick=not no_pgbench,
         keep=keep,
     )
-    figures = bench_orders(settings, Console(stderr=True))
+    figures = bench_orders(settings, open_screen(stderr=True))
     _finish(figures, as_json, print_orders)
 
 
@@ -169,7 +169,7 @@ def failover_command(
         durability=durability,
         keep=keep,
     )
-    figures = bench_failover(settings, Console(stderr=True))
+    figures = bench_failover(settings, open_screen(stderr=True))
     _finish(figures, as_json, print_failover)
 
 
@@ -177,7 +177,7 @@ def _finish(figures: dict[str, Any], as_json: bool, show: Any) -> None:
     if as_json:
         click.echo(json.dumps(figures, indent=2))
     else:
-        show(Console(), figures)
+        show(open_screen(), figures)
     broken = [name for name, held in figures["musts"].items() if held is False]
     if broken:
         raise BenchFailed(f"Not held: {'; '.join(broken)}.", "The tables show by how much.")

@@ -21,6 +21,7 @@ from everopen.base.clock import Rng
 from everopen.base.errors import EveropenError
 from everopen.bench import cpu, report
 from everopen.bench.pgbench import HOT, WIDE, find_pgbench, run_pgbench, yardstick_sql
+from everopen.bench.profile import Sampling, Share, find_py_spy
 from everopen.bench.shop import ScratchShop
 from everopen.bench.wrk import find_wrk, run_wrk
 from everopen.drill.load import run_load
@@ -87,10 +88,25 @@ def bench_orders(settings: OrdersSettings, console: Console) -> dict[str, Any]:
             for kind, skus in (("hot", [HOT_SKU]), ("wide", wide)):
                 console.print(f"round {turn + 1} of {settings.rounds}: {kind} …", highlight=False)
                 phases.append(_phase(shop, kind, skus, settings, f"bench-{turn}-{kind}"))
+        profile = _profile(shop, settings, console)
         yardstick = _yardstick(shop, settings, console) if settings.yardstick else []
         audit = shop.audit()
         status = shop.status()
-    return _figures(settings, phases, yardstick, memory, first_start_s, start_s, audit, status)
+    figures = _figures(settings, phases, yardstick, memory, first_start_s, start_s, audit, status)
+    return {**figures, "profile": [msgspec.to_builtins(share) for share in profile]}
+
+
+def _profile(shop: ScratchShop, settings: OrdersSettings, console: Console) -> list[Share]:
+    """One more run of hot, sampled and not counted: the sampler costs time of its own."""
+    py_spy = find_py_spy()
+    if py_spy is None:
+        console.print("py-spy is not installed: no profile by part of the program.", highlight=False)
+        return []
+    console.print("one more round of hot, sampled …", highlight=False)
+    chosen = {role: shop.pids(role)[0] for role in ("gateway", "worker", "payments")}
+    sampling = Sampling(py_spy, chosen, seconds=max(2, int(settings.seconds * 0.6)))
+    _phase(shop, "hot", [HOT_SKU], settings, "bench-profile")
+    return sampling.shares()
 
 
 def _phase(shop: ScratchShop, kind: str, skus: list[str], settings: OrdersSettings, run: str) -> Phase:
@@ -310,6 +326,13 @@ def print_orders(console: Console, figures: dict[str, Any]) -> None:
         [[role, shares["hot"][role], shares["wide"].get(role)] for role in shown]
         + [["all", sum(shares["hot"].values()), sum(shares["wide"].values())]],
     )
+    if figures["profile"]:
+        report.table(
+            console,
+            "Where their own time goes, by part of the program (sampled, innermost Python frame)",
+            ["process", "part", "share"],
+            [[share["process"], share["part"], f"{share['share']:.0%}"] for share in figures["profile"]],
+        )
     report.table(
         console,
         "Memory of the idle shop (PSS)",

@@ -7,13 +7,13 @@ import asyncio
 import asyncpg
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from everopen.base.errors import NotRunning
 from everopen.base.home import Home, home_from_environment
 from everopen.base.secrets import load_or_create
 from everopen.base.topology import TopologyReader
+from everopen.telemetry.screen import open_screen
 from everopen.trading.audit import AuditReport, run
 from everopen.trading.payments import SandboxProvider
 
@@ -36,7 +36,7 @@ def audit_command(as_json: bool) -> int:
         table.add_column(column, overflow="fold")
     for check in report.checks:
         table.add_row("[green]ok[/]" if check.ok else "[bold red]FAILED[/]", check.name, check.detail)
-    console = Console()
+    console = open_screen()
     console.print(table)
     console.print("  ".join(f"{name} {value:,}" for name, value in report.counts.items()), style="dim")
     console.print(

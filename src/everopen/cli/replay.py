@@ -37,6 +37,7 @@ from everopen.cli.replay_plan import (
     totals_of,
 )
 from everopen.cli.replay_run import Done, Failed, prepare, send_steps, settled_orders
+from everopen.telemetry.screen import open_screen
 
 FAILURES_SHOWN = 10
 
@@ -173,7 +174,7 @@ def replay_command(
     if speed is not None and as_fast_as_possible:
         raise InputError("--speed and --as-fast-as-possible exclude each other.", "Give one of them.")
     sales = read_sales(file)
-    screen = Console(stderr=as_json)
+    screen = open_screen(stderr=as_json)
     plan = plan_of(sales.lines, limit=limit)
     _announce(screen, file, sales, plan, limit)
     if dry_run:

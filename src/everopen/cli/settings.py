@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from everopen.config import load
+from everopen.telemetry.screen import open_screen
 
 
 @click.command("config")
@@ -40,5 +40,5 @@ def config_command(as_json: bool, changed: bool, section: str | None) -> int:
         table.add_column(column, overflow="fold")
     for setting in chosen:
         table.add_row(setting.name, str(setting.value), setting.source, setting.description)
-    Console().print(table)
+    open_screen().print(table)
     return 0

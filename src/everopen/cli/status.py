@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +19,7 @@ from everopen.base.topology import TopologyReader
 from everopen.recover import registry
 from everopen.recover.status import describe
 from everopen.telemetry.events import read_events
+from everopen.telemetry.screen import open_screen
 
 COLOURS = {
     "open": "bold green",
@@ -47,7 +48,7 @@ def status_command(as_json: bool, once: bool) -> int:
         return 4 if document["state"] == "closed" else 0
     if once or not sys.stdout.isatty():
         document = look(home)
-        Console().print(render(document, home))
+        open_screen().print(render(document, home))
         return 4 if document["state"] == "closed" else 0
     with Live(render(look(home), home), refresh_per_second=4, screen=False) as live:
         try:

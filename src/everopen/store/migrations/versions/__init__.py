@@ -1,0 +1,1 @@
+"""Versions of the schema, one file each; alembic reads them in order."""
