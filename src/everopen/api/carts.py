@@ -17,6 +17,7 @@ from everopen.trading.orders import (
     Cart,
     CartChanged,
     CartFull,
+    KeyReused,
     LineRequest,
     OrderRequest,
     PlacedOrder,
@@ -40,7 +41,7 @@ async def find_cart_id(shop: Shop, call: Call) -> UUID | None:
     return None if token is None else await shop.cart_id(token)
 
 
-def changed(shop: Shop, outcome: Cart | UnknownSku | Unpriced | CartFull) -> CartAnswer:
+def changed(shop: Shop, outcome: Cart | UnknownSku | Unpriced | CartFull | KeyReused) -> CartAnswer:
     """The cart after a change. Raises a `Refusal`."""
     if not isinstance(outcome, Cart):
         answers.refuse(outcome)
@@ -55,19 +56,24 @@ async def get_cart(shop: Shop, call: Call) -> Answer:
 async def add_line(shop: Shop, call: Call) -> Answer:
     """Puts more of a product into the cart."""
     body: CartLineBody = call.body
-    cart, headers = await add(shop, call, body.sku, body.quantity)
+    cart, headers = await add(shop, call, body.sku, body.quantity, key=call.key)
     return Answer(cart, headers)
 
 
-async def add(shop: Shop, call: Call, sku: str, quantity: int) -> tuple[CartAnswer, Headers]:
-    """The cart with the product in it, and the cookie of a new session. Raises a `Refusal`."""
+async def add(shop: Shop, call: Call, sku: str, quantity: int, *, key: str) -> tuple[CartAnswer, Headers]:
+    """The cart with the product in it (added once per key), and the cookie of a new session. Raises a `Refusal`."""
     cart_id, headers = await find_cart_id(shop, call), Headers()
+    fresh = cart_id is None
     if cart_id is None:
         if await shop.product(sku) is None:  # no session for what can't be put into it
             answers.refuse(UnknownSku((sku,)))
         token, headers = new_session(days=shop.session_days, secure=shop.settings.secure_cookies)
         cart_id = await shop.open_session(token)
-    return changed(shop, await shop.add_to_cart(cart_id, sku, quantity)), headers
+    outcome = await shop.add_to_cart(
+        cart_id, sku, quantity, key=key, fingerprint=fingerprint("cart", sku, quantity), fresh=fresh
+    )
+    cart = changed(shop, outcome)
+    return cart, [*headers, *replay_header(isinstance(outcome, Cart) and outcome.replayed)]
 
 
 async def set_line(shop: Shop, call: Call) -> Answer:

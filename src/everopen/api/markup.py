@@ -104,8 +104,8 @@ def frame(title: str, body: str, *, shop_name: str, units: int = 0, query: str =
 """.encode()
 
 
-def catalogue(found: ProductsAnswer, *, query: str, after: str) -> str:
-    """The grid of products with search and paging."""
+def catalogue(found: ProductsAnswer, *, query: str, after: str, key: str) -> str:
+    """The grid of products with search and paging. `key`: the page's; each card's form makes its own of it."""
     if query:
         heading = f"Results for “{esc(query)}”"
         lead = "Search looks at names and SKUs."
@@ -114,7 +114,7 @@ def catalogue(found: ProductsAnswer, *, query: str, after: str) -> str:
     if not found.products:
         return f"""<h1>{heading}</h1><div class="empty"><p>Nothing was found.</p>
 <p><a class="button quiet" href="/">Show all products</a></p></div>"""
-    cards = "\n".join(_card(product) for product in found.products)
+    cards = "\n".join(_card(product, f"{key}-{number}") for number, product in enumerate(found.products))
     links = []
     if after:
         links.append(f'<a class="button quiet" href="{_page(query, "")}">First page</a>')
@@ -129,12 +129,12 @@ def _page(query: str, after: str) -> str:
     return esc("/" + (f"?{urllib.parse.urlencode(fields)}" if fields else ""))
 
 
-def _card(product: ProductAnswer) -> str:
+def _card(product: ProductAnswer, key: str) -> str:
     path = esc(product_path(product.sku))
     can_buy = product.price is not None and product.available != 0
     button = (
         f"""<form action="/cart/lines" method="post"><input type="hidden" name="sku" value="{esc(product.sku)}">
-<input type="hidden" name="quantity" value="1"><button aria-label="Add {esc(name_of(product.title))} to cart">Add</button></form>"""
+<input type="hidden" name="key" value="{esc(key)}"><input type="hidden" name="quantity" value="1"><button aria-label="Add {esc(name_of(product.title))} to cart">Add</button></form>"""
         if can_buy
         else ""
     )

@@ -1,7 +1,7 @@
 """The storefront: pages for people, made on the server, working without JavaScript.
 
-Forms follow post-redirect-get, and each form that buys carries its own idempotency key: a double click, a reload or a
-gateway that sends it again buys once. A form that is refused comes back as the page it was on, with the reason on top.
+Forms follow post-redirect-get, and each form that buys or adds to the cart carries its own idempotency key: a double
+click, a reload or a gateway that sends it again counts once. A form that is refused comes back as the page it was on, with the reason on top.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def home(shop: Shop, call: Call) -> Answer:
     """Products with search and paging."""
     found = await page_of(shop, call, shop.settings.page_products)
     query, after = call.parameters.get("q", "").strip(), call.parameters.get("after", "")
-    body = markup.catalogue(found, query=query, after=after)
+    body = markup.catalogue(found, query=query, after=after, key=secret_token())
     return await _page(shop, call, f"Results for “{query}”" if query else "Products", body, query=query)
 
 
@@ -97,17 +97,23 @@ async def buy(shop: Shop, call: Call) -> Answer:
             return _see(f"/orders/{outcome.id}")
         answers.refuse(outcome)
     except Refusal as refusal:
-        found = await one_product(shop, form.get("sku", ""))
-        return await _product(
-            shop,
-            call,
-            found,
-            email=form.get("email", "")[:254],
-            quantity=form.get("quantity", "1")[:9],
-            notice=_said(refusal),
-            status=refusal.status,
-            key=_key_after(refusal, key),
-        )
+        return await _refused_product(shop, call, form, refusal, key)
+
+
+async def _refused_product(
+    shop: Shop, call: Call, form: dict[str, str], refusal: Refusal, key: str
+) -> Answer:
+    found = await one_product(shop, form.get("sku", ""))
+    return await _product(
+        shop,
+        call,
+        found,
+        email=form.get("email", "")[:254],
+        quantity=form.get("quantity", "1")[:9],
+        notice=_said(refusal),
+        status=refusal.status,
+        key=_key_after(refusal, key),
+    )
 
 
 async def cart(shop: Shop, call: Call) -> Answer:
@@ -126,8 +132,12 @@ async def add_to_cart(shop: Shop, call: Call) -> Answer:
     """Puts a product into the cart, then shows the cart."""
     require_same_origin(call)
     form: dict[str, str] = call.body
-    asked = _read(CartLineBody, {"sku": form.get("sku"), "quantity": _whole(form.get("quantity", ""))})
-    _, headers = await add(shop, call, asked.sku, asked.quantity)
+    key = _form_key(form, "cart")
+    try:
+        asked = _read(CartLineBody, {"sku": form.get("sku"), "quantity": _whole(form.get("quantity", ""))})
+        _, headers = await add(shop, call, asked.sku, asked.quantity, key=key)
+    except Refusal as refusal:
+        return await _refused_product(shop, call, form, refusal, key)
     return _see("/cart", headers)
 
 
@@ -215,20 +225,23 @@ def problem_answer(refusal: Refusal, shop_name: str) -> tuple[int, Headers, byte
     return kind.status, [*_PAGE, *refusal.headers, (b"content-length", b"%d" % len(content))], content
 
 
-def _form_key(form: dict[str, str]) -> str:
+def _form_key(form: dict[str, str], kind: str = "form") -> str:
+    """The key of a form. A page has one key and may have two buttons (buy, add to the cart); they must not meet in it."""
     key = form.get("key", "")
     if _KEY(key) is None:
         raise Refusal("bad-input", "The form has lost its key; open the page again and send it from there.")
-    return f"form-{key}"
+    return f"{kind}-{key}"
 
 
 def _key_after(refusal: Refusal, key: str) -> str | None:
     """After a clear refusal the next try is a new purchase; while the outcome is unknown it is the same one."""
-    return key.removeprefix("form-") if refusal.name == "unavailable" else None
+    return key.partition("-")[2] if refusal.name == "unavailable" else None
 
 
 def _said(refusal: Refusal) -> str:
     """A refusal for people: without the back quotes that field names carry."""
+    if refusal.name == "key-reused":
+        return "This page was already sent once, with something else in it. Look whether all is right, then send it again."
     return re.sub(
         r"`(?:lines\[\d+\]|customer|payment)?\.?(\w+)`", lambda found: found[1].capitalize(), refusal.detail
     )

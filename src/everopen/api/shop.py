@@ -18,6 +18,7 @@ from everopen.trading.orders import (
     Cart,
     CartFull,
     CreditOutcome,
+    KeyReused,
     LineRequest,
     OrderRequest,
     OrderView,
@@ -115,11 +116,19 @@ class Shop:
         return await carts.find_cart(self._primary, self.currency, cart_id)
 
     async def add_to_cart(
-        self, cart_id: UUID, sku: str, quantity: int
-    ) -> Cart | UnknownSku | Unpriced | CartFull:
-        """Puts more of a product into a cart."""
+        self, cart_id: UUID, sku: str, quantity: int, *, key: str, fingerprint: bytes, fresh: bool
+    ) -> Cart | UnknownSku | Unpriced | CartFull | KeyReused:
+        """Puts more of a product into a cart, once per key; `fresh`: into one that was opened for this."""
         return await carts.add_line(
-            self._primary, self.currency, cart_id, sku, quantity, most=CART_QUANTITY_MAX
+            self._primary,
+            self.currency,
+            cart_id,
+            sku,
+            quantity,
+            most=CART_QUANTITY_MAX,
+            key=key,
+            fingerprint=fingerprint,
+            fresh=fresh,
         )
 
     async def set_cart_line(self, cart_id: UUID, sku: str, quantity: int) -> Cart | UnknownSku:

@@ -188,6 +188,7 @@ TABLE: tuple[Route, ...] = (
         shapes.CartAnswer,
         shapes.CartLineBody,
         refusals=("unknown-sku", "no-price", "conflict"),
+        keyed=True,
     ),
     Route(
         "PATCH",

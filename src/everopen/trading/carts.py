@@ -1,18 +1,20 @@
 """Carts: a wish, not a promise. They hold no stock and no price; each change moves the cart's version on, and a
 checkout names the version that it read, so two checkouts of one cart can't both become orders.
 
-Adding twice because an answer was lost would be a wrong quantity, but no wrong order: the customer sees the cart before
-paying. So these calls carry no idempotency key; `add_line` runs again after a failover."""
+Setting, removing and emptying end the same however often they run. Adding does not, so `add_line` carries an idempotency
+key like an order, and its row is written in the same transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
+
+import msgspec
 
 from everopen.store import Primary, load_statements
 from everopen.store.primary import Connection
-from everopen.trading.orders import Cart, CartFull, CartLine, UnknownSku, Unpriced
+from everopen.trading.orders import Cart, CartFull, CartLine, KeyReused, UnknownSku, Unpriced
 
 SQL = load_statements("everopen.trading", "carts.sql")
 R = TypeVar("R")
@@ -32,14 +34,25 @@ async def _read(connection: Connection, currency: str, cart_id: UUID) -> Cart:
 
 
 async def _change(
-    primary: Primary, currency: str, cart_id: UUID, change: Callable[[Connection], Awaitable[R | None]]
+    primary: Primary,
+    currency: str,
+    cart_id: UUID,
+    change: Callable[[Connection], Awaitable[R | None]],
+    known: Callable[[Connection], Awaitable[Cart | R | None]] | None = None,
 ) -> Cart | R:
-    """Runs a change under the cart's lock; what the change returns is the refusal."""
+    """Runs a change under the cart's lock; what the change returns is the refusal. What `known` returns is the outcome of
+    a request that was carried out before."""
 
     async def work(connection: Connection) -> Cart | R:
         transaction = connection.transaction()
         await transaction.start()
         try:
+            outcome = None if known is None else await known(connection)
+            if outcome is not None:
+                await (
+                    transaction.commit()
+                )  # and not a rollback: the commit waits until the standby has the first one
+                return outcome
             await connection.execute(SQL["open_cart"], cart_id)
             await connection.execute(SQL["lock_cart"], cart_id)
             refusal = await change(connection)
@@ -63,9 +76,30 @@ async def find_cart(primary: Primary, currency: str, cart_id: UUID) -> Cart:
 
 
 async def add_line(
-    primary: Primary, currency: str, cart_id: UUID, sku: str, quantity: int, *, most: int
-) -> Cart | UnknownSku | Unpriced | CartFull:
-    """Adds pieces of a SKU to what is in the cart; `most` is the most pieces of one line."""
+    primary: Primary,
+    currency: str,
+    cart_id: UUID,
+    sku: str,
+    quantity: int,
+    *,
+    most: int,
+    key: str,
+    fingerprint: bytes,
+    fresh: bool = False,
+) -> Cart | UnknownSku | Unpriced | CartFull | KeyReused:
+    """Adds pieces of a SKU to what is in the cart, once per key; `most` is the most pieces of one line.
+
+    `fresh`: the cart was opened for this very request. A visitor without a session whose answer was lost can't say which
+    cart was his, so his request fills a new one again; the former is nobody's. (To hand him the cart that the key names
+    was turned down: whoever guesses a key would get somebody's cart.)"""
+
+    async def known(connection: Connection) -> Cart | KeyReused | None:
+        row: Any = await connection.fetchrow(SQL["known_cart_key"], key, fingerprint)
+        if row["code"] == 0 or (fresh and row["code"] == 1 and row["result_id"] != cart_id):
+            return None
+        if row["code"] == 2 or row["result_id"] != cart_id:
+            return KeyReused()
+        return msgspec.structs.replace(await _read(connection, currency, cart_id), replayed=True)
 
     async def change(connection: Connection) -> UnknownSku | Unpriced | CartFull | None:
         product = await connection.fetchrow(SQL["find_priced"], sku)
@@ -79,9 +113,10 @@ async def add_line(
         if held + quantity > most:
             return CartFull(most)
         await connection.execute(SQL["put_line"], cart_id, product["id"], held + quantity)
+        await connection.execute(SQL["keep_cart_key"], key, fingerprint, cart_id, fresh)
         return None
 
-    return await _change(primary, currency, cart_id, change)
+    return await _change(primary, currency, cart_id, change, known)
 
 
 async def set_line(

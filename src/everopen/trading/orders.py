@@ -242,12 +242,14 @@ class CartLine(msgspec.Struct, frozen=True):
 
 
 class Cart(msgspec.Struct, frozen=True):
-    """A cart. Hand `id` and `version` to `OrderRequest` at checkout."""
+    """A cart. Hand `id` and `version` to `OrderRequest` at checkout. `replayed`: the key had changed it before, so it is
+    shown as it is now."""
 
     id: UUID
     version: int
     currency: str
     lines: tuple[CartLine, ...]
+    replayed: bool = False
 
 
 class CartFull(msgspec.Struct, frozen=True):

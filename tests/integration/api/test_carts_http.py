@@ -82,3 +82,20 @@ def test_carts_of_two_visitors_are_apart(shop: ShopUnderTest, visitor: httpx.Cli
     assert (
         shop.client.get("/api/cart", headers={"cookie": "everopen_session=" + "x" * 43}).json()["lines"] == []
     )
+
+
+def test_a_repeated_addition_counts_once(shop: ShopUnderTest, visitor: httpx.Client) -> None:
+    sku = shop.product(price=100)
+    line = {"json": {"sku": sku, "quantity": 2}, "headers": {"idempotency-key": str(uuid.uuid4())}}
+    first = visitor.post("/api/cart/lines", **line)
+    again = visitor.post("/api/cart/lines", **line)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    other = visitor.post("/api/cart/lines", json={"sku": sku, "quantity": 3}, headers=line["headers"])
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/key-reused")
+    visitor.cookies.clear()  # as a gateway repeats a first visit: without the cookie that was lost with the answer
+    lost = visitor.post("/api/cart/lines", **line)
+    assert (lost.status_code, lost.json()) == (200, first.json())
+    assert "set-cookie" in lost.headers
+    assert visitor.get("/api/cart").json() == first.json()

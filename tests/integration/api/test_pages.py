@@ -78,8 +78,12 @@ def test_buying_at_once_leads_to_a_paid_order_and_a_double_click_buys_once(
 
 def test_a_cart_is_filled_and_checked_out_by_forms(shop: ShopUnderTest, browser: httpx.Client) -> None:
     one, two = shop.product(stock=5, price=100), shop.product(stock=5, price=250)
-    browser.post("/cart/lines", data={"sku": one, "quantity": "2"})
-    page = browser.post("/cart/lines", data={"sku": two, "quantity": "1"})
+    page = browser.get(f"/products/{one}")
+    browser.post("/cart/lines", data=form_of(page.text, "/buy") | {"quantity": "2"})
+    card = browser.get("/", params={"q": two})
+    fields = form_of(card.text, "/cart/lines")
+    browser.post("/cart/lines", data=fields)
+    page = browser.post("/cart/lines", data=fields)  # a double click
     assert page.url.path == "/cart"
     assert "3 items" in page.text
     page = browser.post("/cart/lines/set", data={"sku": two, "quantity": "1", "remove": "1"})
@@ -114,6 +118,20 @@ def test_a_refused_form_comes_back_with_the_reason(
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert words in answer.text
     assert shop.available(sku) == 5
+
+
+def test_a_page_adds_to_the_cart_and_buys_under_keys_of_their_own(
+    shop: ShopUnderTest, browser: httpx.Client
+) -> None:
+    sku = shop.product(stock=5)
+    fields = form_of(browser.get(f"/products/{sku}").text, "/buy")
+    fields |= {"quantity": "1", "email": "ann@example.com", "token": "tok_approve"}
+    assert browser.post("/cart/lines", data=fields).url.path == "/cart"
+    assert browser.post("/buy", data=fields).url.path.startswith("/orders/")
+    again = browser.post("/cart/lines", data=fields | {"quantity": "2"})
+    assert (again.status_code, "already sent once" in again.text) == (422, True)
+    assert "1 item<" in browser.get("/cart").text
+    assert browser.post("/cart/lines", data=fields | {"quantity": "2", "key": ""}).status_code == 422
 
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "http://evil.example"}])

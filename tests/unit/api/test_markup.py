@@ -33,8 +33,8 @@ def nasty(available: int | None = 3) -> ProductAnswer:
 @pytest.mark.parametrize(
     "page",
     [
-        markup.catalogue(ProductsAnswer([nasty()], NASTY), query=NASTY, after=NASTY),
-        markup.catalogue(ProductsAnswer([], None), query=NASTY, after=""),
+        markup.catalogue(ProductsAnswer([nasty()], NASTY), query=NASTY, after=NASTY, key="k"),
+        markup.catalogue(ProductsAnswer([], None), query=NASTY, after="", key="k"),
         markup.product_page(nasty(), key="k", email=NASTY, quantity=NASTY, notice=NASTY),
         markup.cart_page(
             CartAnswer(

@@ -44,6 +44,15 @@ SELECT count(*) FILTER (WHERE sku_id <> $2) AS others, coalesce(sum(quantity) FI
 INSERT INTO cart_lines (cart_id, sku_id, quantity) VALUES ($1, $2, $3)
 ON CONFLICT (cart_id, sku_id) DO UPDATE SET quantity = excluded.quantity;
 
+-- name: known_cart_key
+-- Whether a key was used before, and for the same request; `result_id` is the cart it changed.
+SELECT code, result_id FROM known_key($1, $2, 'cart');
+
+-- name: keep_cart_key
+-- The key of a change of a cart. (A fresh cart may follow one that was lost with its answer, and leaves its key alone.)
+INSERT INTO idempotency (key, fingerprint, kind, result_id)
+SELECT $1, $2, 'cart', $3 WHERE NOT ($4::boolean AND EXISTS (SELECT FROM idempotency WHERE key = $1));
+
 -- name: change_line
 -- Sets the quantity of a line that is in the cart.
 UPDATE cart_lines SET quantity = $3 WHERE cart_id = $1 AND sku_id = (SELECT id FROM products WHERE sku = $2) RETURNING 1;
