@@ -23,8 +23,9 @@ from rich.console import Console
 from everopen.base.clock import Rng
 from everopen.base.errors import EveropenError
 from everopen.bench import report
-from everopen.bench.shop import ScratchShop, node_processes
+from everopen.drill.ground import node_processes
 from everopen.drill.history import Acknowledged, Check, compare, outage_after, read_ledger
+from everopen.drill.shop import ScratchShop
 from everopen.drill.wire import Target, ask_all
 
 SKUS = [f"BENCH-{number}" for number in range(100)]
@@ -76,8 +77,8 @@ def bench_failover(settings: FailoverSettings, console: Console) -> dict[str, An
     with ScratchShop(environment, keep=settings.keep) as shop:
         console.print("Starting a shop in a scratch home …", highlight=False)
         shop.start()
-        shop.stock_up(SKUS)
-        shop.wait_whole()
+        shop.stock_up(SKUS, title="Benchmark")
+        shop.until_whole()
         before = int(shop.audit()["counts"]["orders"])
         out, ledger = shop.folder / "load.json", shop.folder / "acknowledged.jsonl"
         load = _start_load(shop, settings, out, ledger)
@@ -157,7 +158,7 @@ def _strike(shop: ScratchShop, kind: str, rng: Rng) -> Fault:
             continue
     at = time.time()
     epoch = topology.epoch if topology is not None and role == "primary" else None
-    whole_at = shop.wait_whole(after_epoch=epoch, gone=victim)
+    whole_at = shop.until_whole(after_epoch=epoch, gone=targets)
     return Fault(kind, at, whole_at, held)
 
 

@@ -22,9 +22,9 @@ from everopen.base.errors import EveropenError
 from everopen.bench import cpu, report
 from everopen.bench.pgbench import HOT, WIDE, find_pgbench, run_pgbench, yardstick_sql
 from everopen.bench.profile import Sampling, Share, find_py_spy
-from everopen.bench.shop import ScratchShop
 from everopen.bench.wrk import find_wrk, run_wrk
 from everopen.drill.load import run_load
+from everopen.drill.shop import ScratchShop
 from everopen.drill.workload import LoadSettings
 
 HOT_SKU = "BENCH-HOT"
@@ -75,12 +75,12 @@ def bench_orders(settings: OrdersSettings, console: Console) -> dict[str, Any]:
     with ScratchShop(keep=settings.keep) as shop:
         console.print("Starting a shop in a scratch home …", highlight=False)
         first_start_s = shop.start()
-        shop.wait_whole()
+        shop.until_whole()
         shop.stop()
         start_s = shop.start()
-        shop.wait_whole()
+        shop.until_whole()
         wide = [f"BENCH-{number}" for number in range(WIDE_SKUS)]
-        shop.stock_up([HOT_SKU, *wide])
+        shop.stock_up([HOT_SKU, *wide], title="Benchmark")
         time.sleep(3.0)
         memory = cpu.memory_by_role(shop.processes_by_role())
         phases: list[Phase] = []

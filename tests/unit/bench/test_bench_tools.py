@@ -15,7 +15,7 @@ from rich.console import Console
 from everopen.base.errors import EveropenError
 from everopen.bench import cpu, pgbench, report, wrk
 from everopen.bench.failover import FailoverSettings, Fault, _figures, connections_of, felt_of, print_failover
-from everopen.bench.shop import node_processes, postgres_kind
+from everopen.drill.ground import node_processes, postgres_kind
 from everopen.drill.history import Acknowledged, Check
 
 PGBENCH = """pgbench (18.0)
