@@ -36,7 +36,7 @@ class Client(asyncio.Protocol):
         self._settings = settings = dispatcher.settings
         scheme = settings.scheme.encode()
         forwarded = b"X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\n" % (address.encode(), scheme)
-        self._reader = RequestReader(settings, forwarded, dispatcher.budget, dispatcher.new_key)
+        self._reader = RequestReader(settings, forwarded, dispatcher.budget, dispatcher.stamps.new_key)
         self._exchange: Exchange | None = None
         self._keep_alive = True
         self._chunked = False
@@ -130,6 +130,7 @@ class Client(asyncio.Protocol):
     def answer_problem(self, status: int, detail: str) -> None:
         """Writes a problem document."""
         lines, body = problem(status, detail, retry_after_s=1 if status == 503 else None)
+        lines.append(self._dispatcher.stamps.date_line)
         exchange = self._exchange
         if exchange is not None and exchange.request.is_head:
             self.answer(status, lines, len(body), b"")
@@ -235,7 +236,11 @@ class Client(asyncio.Protocol):
             if item.path == b"/healthz":
                 self._dispatcher.budget.held_bytes -= item.size
                 body = b'{"status":"ok"}'
-                lines = [b"Content-Type: application/json\r\n", b"Cache-Control: no-store\r\n"]
+                lines = [
+                    b"Content-Type: application/json\r\n",
+                    b"Cache-Control: no-store\r\n",
+                    self._dispatcher.stamps.date_line,
+                ]
                 self.answer(200, lines, len(body), b"" if item.is_head else body)
             else:
                 self._dispatcher.submit(exchange)
@@ -290,6 +295,7 @@ class Client(asyncio.Protocol):
         lines, body = problem(
             refusal.status, refusal.detail, retry_after_s=1 if refusal.status == 503 else None
         )
+        lines.append(self._dispatcher.stamps.date_line)
         self._write(
             b"".join(
                 (STATUS_LINES[refusal.status], *lines, b"Content-Length: %d\r\n" % len(body), _CLOSE, body)

@@ -16,11 +16,12 @@ import errno
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal
 
-from everopen.base.clock import Rng
+from everopen.base.clock import Clock, Rng
 from everopen.gateway.backends import Backend, Backends
 from everopen.gateway.counters import Counters
-from everopen.gateway.request_reader import Budget, Request, SystemKeys
+from everopen.gateway.request_reader import Budget, Request
 from everopen.gateway.settings import GatewaySettings
+from everopen.gateway.stamps import Stamps
 from everopen.gateway.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -63,12 +64,18 @@ class Dispatcher:
     """All exchanges of the process."""
 
     def __init__(
-        self, settings: GatewaySettings, loop: asyncio.AbstractEventLoop, rng: Rng, counters: Counters
+        self,
+        settings: GatewaySettings,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        rng: Rng,
+        counters: Counters,
     ) -> None:
         self.settings = settings
         self.loop = loop
         self.counters = counters
-        self.new_key = SystemKeys()
+        self.stamps = Stamps(clock.wall_s())
+        self._clock = clock
         self._impatient = tuple(path.encode() for path in settings.impatient_paths)
         self.budget = Budget(settings.max_buffered_bytes)
         self.backends = Backends(settings, loop, rng, counters, self.wake)
@@ -195,6 +202,7 @@ class Dispatcher:
 
     def tick(self, now_s: float, lag_s: float) -> None:
         """Regular care, every `topology_poll_s`."""
+        self.stamps.look(self._clock.wall_s())
         if self._parked:
             self._ask_again(False)
         for exchange in [orphan for orphan in self._orphans if now_s > orphan.deadline_s]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvloop
 
-from everopen.base.clock import Rng
+from everopen.base.clock import Rng, SystemClock
 from everopen.base.topology import TopologyReader
 from everopen.gateway.admin import Admin
 from everopen.gateway.counters import Counters
@@ -51,7 +51,7 @@ async def _serve(
     ending = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     counters = Counters()
-    dispatcher = Dispatcher(settings, loop, Rng(), counters)
+    dispatcher = Dispatcher(settings, loop, SystemClock(), Rng(), counters)
     listener = Listener(socket.socket(fileno=listen_fd), dispatcher)
     topology = TopologyReader(topology_file)
 

@@ -7,7 +7,6 @@ of the ambiguous, and what goes to a worker is composed from the parts. No socke
 
 from __future__ import annotations
 
-import os
 import re
 from collections import deque
 from collections.abc import Callable
@@ -379,21 +378,3 @@ def _status_of(error: Exception) -> int:
 
 def _sentence(error: Exception) -> str:
     return f"The request is not well-formed HTTP/1.1: {error}."
-
-
-class SystemKeys:
-    """Random keys from the system, fetched many at a time: one system call per request would cost more than the
-    rest of the stamping."""
-
-    def __init__(self) -> None:
-        self._hex = b""
-        self._at = 0
-
-    def __call__(self) -> bytes:
-        """128 random bits as 32 hexadecimal digits."""
-        at = self._at
-        if at >= len(self._hex):
-            self._hex = os.urandom(4096).hex().encode()
-            at = 0
-        self._at = at + 32
-        return self._hex[at : at + 32]

@@ -13,12 +13,13 @@ WHOLE_BYTES = 65536
 HEAD_BYTES = 65536
 """Largest response head that is believed."""
 
-_KEEP, _CONNECTION, _LENGTH, _CODING, _RETRY, _DROP = range(6)
+_KEEP, _CONNECTION, _LENGTH, _CODING, _RETRY, _DATE, _DROP = range(7)
 _HEADERS: dict[bytes, int] = {
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
     b"transfer-encoding": _CODING,
     b"x-everopen-retry": _RETRY,
+    b"date": _DATE,
     b"keep-alive": _DROP,
     b"proxy-connection": _DROP,
     b"te": _DROP,
@@ -32,7 +33,7 @@ class ResponseReader:
 
     __slots__ = (
         "_connection", "_head_bytes", "_is_head", "_parser", "_size", "_trailing", "body", "chunked", "complete",
-        "declared", "has_head", "keep_alive", "lines", "retry_elsewhere", "status",
+        "dated", "declared", "has_head", "keep_alive", "lines", "retry_elsewhere", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class ResponseReader:
         self.status = 0
         self.declared: int | None = None
         self.chunked = False
+        self.dated = False
         self.has_head = False
         self.complete = False
         self.keep_alive = True
@@ -103,6 +105,9 @@ class ResponseReader:
             if value.lower() != b"chunked":
                 raise httptools.HttpParserError("an unknown transfer coding")
             self.chunked = True
+        elif kind == _DATE:
+            self.dated = True
+            self.lines.append(name + b": " + value + b"\r\n")
         elif kind == _RETRY:
             self.retry_elsewhere = value == b"1"
         elif kind == _CONNECTION:

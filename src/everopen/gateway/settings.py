@@ -114,9 +114,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     stamp_paths: Annotated[
         tuple[str, ...],
         Meta(
-            description="Path prefixes under which workers honour an Idempotency-Key; only these are repeated."
+            description="Path prefixes under which workers carry a request out once per key (of its header, or of a page's form); "
+            "only these are repeated."
         ),
-    ] = ("/api/",)
+    ] = ("/api/", "/buy", "/checkout", "/cart/lines")
     impatient_paths: Annotated[
         tuple[str, ...],
         Meta(

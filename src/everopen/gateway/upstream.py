@@ -126,6 +126,8 @@ class Upstream(asyncio.Protocol):
         client = exchange.client
         if not exchange.begun:
             exchange.begun = True
+            if not reader.dated:
+                reader.lines.append(self._dispatcher.stamps.date_line)
             client.begin(reader.status, reader.lines, reader.declared)
         if reader.body:
             client.more(b"".join(reader.body))
@@ -166,5 +168,7 @@ class Upstream(asyncio.Protocol):
             body = b"".join(reader.body) if reader.body else b""
             length = reader.declared if reader.bodiless() else len(body)
             status, lines = reader.status, reader.lines
+            if not reader.dated:
+                lines.append(dispatcher.stamps.date_line)
             dispatcher.finished(exchange)
             client.answer(status, lines, length, body)

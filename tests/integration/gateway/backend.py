@@ -1,7 +1,7 @@
 """A small HTTP backend for the gateway's tests, run as a process: `backend.py SOCKET NAME`.
 
 /echo answers what it received; /sleep/MS answers later; /big/BYTES and /chunks/COUNT answer long; /cut dies in the
-middle of an answer; /decline asks for another worker; /none closes without an answer; /eof ends its answer by closing.
+middle of an answer; /lose notes the key and closes without an answer when no backend of the folder has noted it before; /decline asks for another worker; /none closes without an answer; /eof ends its answer by closing.
 Every keyed request that was carried out is noted in the file NAME beside the socket.
 """
 
@@ -78,6 +78,17 @@ class Server(asyncio.Protocol):
         elif kind == "eof":
             write(b"HTTP/1.1 200 OK\r\n\r\nuntil the end")
             self.transport.close()
+        elif kind == "lose":
+            key = dict(headers)["idempotency-key"]
+            noted = [key in notes.read_text().split() for notes in Path(sys.argv[1]).parent.glob("*.lost")]
+            with open(f"{sys.argv[1]}.lost", "a") as notes:
+                notes.write(key + "\n")
+            if any(noted):
+                self.reply(key.encode())
+            else:
+                self.transport.close()
+        elif kind == "dated":
+            self.reply(b"", extra="Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
         elif kind == "none":
             self.transport.close()
         elif kind == "garbage":

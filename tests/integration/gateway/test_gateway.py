@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -57,6 +58,38 @@ def test_a_trading_request_is_stamped_and_a_given_key_is_kept(shop: Shop) -> Non
     assert stamped["idempotency-key"].startswith("eo-")
     assert len(stamped["idempotency-key"]) == 35
     assert given["idempotency-key"] == "mine"
+
+
+@pytest.mark.parametrize("own", [None, "mine"])
+def test_a_request_that_is_sent_again_carries_the_same_key(shop: Shop, own: str | None) -> None:
+    headers = "" if own is None else f"Idempotency-Key: {own}\r\n"
+    before = (shop.stats() or {})["retries"]
+    status, _, body = ask(shop, "/api/lose", "POST", b"{}", headers)
+    noted = {notes.name: notes.read_text().split() for notes in shop.folder.glob("*.lost")}
+    assert status == 200, body
+    assert [name for name, keys in sorted(noted.items()) if body.decode() in keys] == [
+        "a.sock.lost",
+        "b.sock.lost",
+    ]
+    assert body.decode() == own if own else body.startswith(b"eo-")
+    assert (shop.stats() or {})["retries"] == before + 1
+
+
+@pytest.mark.parametrize(
+    "target", ["/echo", "/healthz", "/chunks/3", "/big/100000", "/garbage", "/api/../#x"]
+)
+def test_every_answer_has_a_date(shop: Shop, target: str) -> None:
+    raw = shop.raw(f"GET {target} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n".encode())
+    dates = [line for line in raw.partition(b"\r\n\r\n")[0].split(b"\r\n") if line.startswith(b"Date: ")]
+    assert len(dates) == 1
+    age_s = time.time() - parsedate_to_datetime(dates[0][6:].decode()).timestamp()
+    assert -0.1 < age_s < 5
+    settled(shop)
+
+
+def test_a_date_of_the_worker_stays(shop: Shop) -> None:
+    raw = shop.raw(b"GET /dated HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+    assert raw.count(b"Date: ") == raw.count(b"Date: Sun, 06 Nov 1994") == 1
 
 
 @pytest.mark.parametrize(

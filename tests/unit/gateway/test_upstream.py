@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 
-from everopen.base.clock import Rng
+from everopen.base.clock import Rng, VirtualClock
 from everopen.base.topology import Endpoint
 from everopen.gateway.backends import Backend
 from everopen.gateway.counters import Counters
@@ -54,7 +54,7 @@ class FullClient:
 def test_a_connection_goes_back_to_the_pool_readable_even_when_the_last_piece_fills_the_client() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        dispatcher = Dispatcher(GatewaySettings(), loop, Rng(1), Counters())
+        dispatcher = Dispatcher(GatewaySettings(), loop, VirtualClock(), Rng(1), Counters())
         backend = Backend("a", Endpoint(path="/nowhere"), 0.0)
         upstream, wire, client = Upstream(dispatcher, backend), Wire(), FullClient()
         upstream.connection_made(wire)
