@@ -162,6 +162,8 @@ def refusal(outcome: msgspec.Struct) -> Refusal:
             return Refusal("conflict", "The cart was changed meanwhile. Look at it again, then check out.")
         case trading.CartFull(most):
             return Refusal("conflict", f"That is more than a cart holds: at most {most:,}.")
+        case trading.TooDear():
+            return too_dear("order")
         case trading.NoLines():
             return Refusal("empty-cart", "The cart is empty; there is nothing to check out.")
         case trading.NotFound():
@@ -176,6 +178,14 @@ def refusal(outcome: msgspec.Struct) -> Refusal:
                 f"{_name(sku)}: {requested:,} to give back, but only {refundable:,} were sold and not yet given back.",
             )
     raise TypeError(f"No problem document is known for {type(outcome).__name__}.")
+
+
+def too_dear(what: str) -> Refusal:
+    """A 422 for more money than one order or credit may come to."""
+    return Refusal(
+        "bad-input",
+        f"The {what} comes to more than {trading.ORDER_TOTAL_MAX:,} minor units, the most that one may.",
+    )
 
 
 def _name(text: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -118,6 +119,7 @@ def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -
     lines = summed(body.lines, currency)
     customer, payment = body.customer, body.payment
     require_provider(payment.provider)
+    placed_at = None if body.placed_at is None else _in_utc(body.placed_at)
     return OrderRequest(
         key=key,
         fingerprint=fingerprint(
@@ -126,7 +128,7 @@ def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -
             payment.provider,
             payment.token,
             body.reference,
-            body.placed_at,
+            placed_at,
             [(line.sku, line.quantity, line.unit_price) for line in lines],
         ),
         lines=lines,
@@ -134,8 +136,16 @@ def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -
         provider=payment.provider,
         token=payment.token,
         reference=body.reference,
-        placed_at=body.placed_at,
+        placed_at=placed_at,
     )
+
+
+def _in_utc(placed_at: datetime) -> datetime:
+    """The same moment as the store will give it back, so that a replay has the same bytes. Raises a 422 `Refusal`."""
+    try:
+        return placed_at.astimezone(UTC)
+    except OverflowError:
+        raise Refusal("bad-input", "`placed_at` is a time that no calendar here has.") from None
 
 
 def require_provider(name: str) -> None:

@@ -11,7 +11,7 @@ from everopen.api.problems import Refusal
 from everopen.api.routes import Answer, Call
 from everopen.api.shapes import CancelBody, CreditBody, LineBody, OrderAnswer, RefundBody
 from everopen.api.shop import Shop
-from everopen.trading.orders import Cancelled, Refunded, RefundLine
+from everopen.trading.orders import ORDER_TOTAL_MAX, Cancelled, Refunded, RefundLine
 
 
 def order_id(call: Call) -> UUID:
@@ -74,6 +74,8 @@ async def credit(shop: Shop, call: Call) -> Answer:
     body: CreditBody = call.body
     within_lines(shop, len(body.lines))
     lines = summed([LineBody(line.sku, line.quantity, line.unit_price) for line in body.lines], shop.currency)
+    if sum(line.quantity * line.unit_price.amount for line in body.lines) > ORDER_TOTAL_MAX:
+        raise answers.too_dear("credit")
     outcome = await shop.credit(
         lines,
         email=body.customer.email,

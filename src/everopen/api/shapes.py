@@ -14,10 +14,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from everopen.base.money import Money
+from everopen.trading.orders import UNIT_PRICE_MAX
 
-EMAIL_PATTERN = r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$"
+EMAIL_PATTERN = r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)"
+"""(`$` alone lets a line feed pass at the end, which in a header of a letter begins the next one.)"""
 CURRENCY_PATTERN = "^[A-Z]{3}$"
-MINOR_UNITS_MAX = 1_000_000_000_000
 
 Sku = Annotated[
     str, Meta(min_length=1, max_length=64, description="Stock keeping unit, as in the catalogue.")
@@ -30,9 +31,9 @@ Title = Annotated[str, Meta(min_length=1, max_length=300)]
 
 
 class Amount(Struct, frozen=True, forbid_unknown_fields=True):
-    """Money in a request: minor units (pence, cents) and ISO 4217 currency."""
+    """A price in a request: minor units (pence, cents) and ISO 4217 currency."""
 
-    amount: Annotated[int, Meta(ge=0, le=MINOR_UNITS_MAX)]
+    amount: Annotated[int, Meta(ge=0, le=UNIT_PRICE_MAX)]
     currency: Annotated[str, Meta(pattern=CURRENCY_PATTERN)]
 
 

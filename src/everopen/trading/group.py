@@ -17,6 +17,7 @@ from everopen.trading.orders import (
     PlacedOrder,
     ReferenceTaken,
     SoldOut,
+    TooDear,
     UnknownSku,
     Unpriced,
 )
@@ -129,6 +130,8 @@ def _refusal(code: int, index: int, first: int, request: OrderRequest, row: Mapp
             return ReferenceTaken(request.reference or "")
         case 7:
             return CartChanged()
+        case 13:
+            return TooDear()
         case _:
             return NoLines()
 

@@ -17,6 +17,11 @@ OrderStatus = Literal["placed", "paid", "declined", "cancelled"]
 said no, stock released. cancelled: taken back before it was paid, stock released."""
 
 
+UNIT_PRICE_MAX = 10**10
+ORDER_TOTAL_MAX = 10**12
+"""Minor units. A thousand lines of a million pieces at the highest price would be more than a bigint holds."""
+
+
 class LineRequest(msgspec.Struct, frozen=True):
     """So many of a SKU. `unit_price` is for staff (replay of a history); None means the catalogue's price."""
 
@@ -106,7 +111,21 @@ class NoLines(msgspec.Struct, frozen=True):
     """There is nothing to order: no lines, and the key is new."""
 
 
-Outcome = PlacedOrder | SoldOut | UnknownSku | Unpriced | KeyReused | ReferenceTaken | CartChanged | NoLines
+class TooDear(msgspec.Struct, frozen=True):
+    """The order comes to more than `ORDER_TOTAL_MAX`."""
+
+
+Outcome = (
+    PlacedOrder
+    | SoldOut
+    | UnknownSku
+    | Unpriced
+    | KeyReused
+    | ReferenceTaken
+    | CartChanged
+    | NoLines
+    | TooDear
+)
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):

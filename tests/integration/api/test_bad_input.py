@@ -22,6 +22,10 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {**order_body("SKU"), **changes}
 
 
+def history(placed_at: str) -> dict[str, Any]:
+    return changed(placed_at=placed_at)
+
+
 def lines(*quantities: Any) -> dict[str, Any]:
     return changed(lines=[{"sku": "SKU", "quantity": quantity} for quantity in quantities])
 
@@ -78,6 +82,12 @@ BODIES: dict[str, tuple[Any, int, str]] = {
         422,
         "at least 0",
     ),
+    "a price that no bigint holds": (
+        changed(lines=[{"sku": "SKU", "quantity": 1, "unit_price": {"amount": 2**63, "currency": "GBP"}}]),
+        422,
+        "at most 10,000,000,000",
+    ),
+    "a line feed after the e-mail": (changed(customer={"email": "ann@example.com\n"}), 422, "e-mail address"),
     "a price in another currency": (
         changed(lines=[{"sku": "SKU", "quantity": 1, "unit_price": {"amount": 1, "currency": "EUR"}}]),
         422,
@@ -201,6 +211,20 @@ def test_other_calls_refuse_with_a_sentence_too(
         ("POST", "/api/stock/receipts", {"items": [{"sku": "a", "quantity": 1}] * 5001}, "at most 5,000"),
         ("POST", "/api/stock/corrections", {"items": [{"sku": "a", "delta": 1}]}, "lacks the field `reason`"),
         ("POST", "/api/credits", {"lines": []}, "must not be empty"),
+        (
+            "POST",
+            "/api/credits",
+            {
+                "lines": [
+                    {"sku": "a", "quantity": 10**6, "unit_price": {"amount": 10**10, "currency": "GBP"}}
+                ],
+                "customer": {"email": "a@b"},
+                "reason": "r",
+            },
+            "more than 1,000,000,000,000 minor units",
+        ),
+        ("POST", "/api/orders", history("0001-01-01T00:00:00+01:00"), "`placed_at`"),
+        ("POST", "/api/orders", history("9999-12-31T23:59:59-01:00"), "`placed_at`"),
     ],
 )
 def test_staff_are_told_too(shop: ShopUnderTest, method: str, path: str, body: Any, words: str) -> None:

@@ -128,7 +128,12 @@ def test_staff_replay_history_at_its_prices_and_times(shop: ShopUnderTest) -> No
     assert shop.client.post("/api/orders", json=body).status_code == 401
     wrong = {"authorization": "Bearer nope"}
     assert shop.client.post("/api/orders", json=body, headers=wrong).status_code == 403
-    order = shop.staff("POST", "/api/orders", body)
+    elsewhere = {**body, "placed_at": "2010-12-01T13:56:00+05:30"}
+    keyed = {**STAFF, "idempotency-key": "history-536365"}
+    first = shop.client.post("/api/orders", json=elsewhere, headers=keyed)
+    again = shop.client.post("/api/orders", json=body, headers=keyed)
+    assert (again.status_code, again.content) == (201, first.content)
+    order = first.json()
     assert order["total"]["amount"] == 280
     assert order["placed_at"] == "2010-12-01T08:26:00Z"
     assert order["reference"] == "536365"

@@ -13,6 +13,8 @@ from everopen.base.errors import StoreUnavailable
 from everopen.base.ids import secret_token
 from everopen.trading import Trading, carts, sessions
 from everopen.trading.orders import (
+    ORDER_TOTAL_MAX,
+    UNIT_PRICE_MAX,
     Cart,
     CartChanged,
     KeyReused,
@@ -21,6 +23,7 @@ from everopen.trading.orders import (
     PlacedOrder,
     ReferenceTaken,
     SoldOut,
+    TooDear,
     UnknownSku,
     Unpriced,
 )
@@ -216,6 +219,32 @@ def test_an_order_that_the_database_cannot_hold_fails_alone(shop: Shop) -> None:
             )
             assert [type(outcome) is PlacedOrder for outcome in outcomes] == [True, False, False, True]
             assert all(isinstance(outcome, Exception) for outcome in outcomes[1:3])
+
+    asyncio.run(scenario())
+
+
+def test_an_order_of_too_much_money_is_refused_alone(shop: Shop) -> None:
+    async def scenario() -> None:
+        async with shop.worker(lanes=1) as worker:
+            await shop.stock(worker, apple=2_000_000, postage=None)
+            many = tuple(LineRequest("postage", 1_000_000, UNIT_PRICE_MAX) for _ in range(1000))
+            outcomes = await asyncio.gather(
+                worker.place(shop.order(("apple", 1))),
+                worker.place(shop.order(lines=(LineRequest("apple", 100, UNIT_PRICE_MAX),))),
+                worker.place(shop.order(lines=(LineRequest("apple", 101, UNIT_PRICE_MAX),))),
+                worker.place(shop.order(lines=many)),
+                worker.place(shop.order(("apple", 1))),
+            )
+            assert worker.stats()["lane_failures_total"] == 0
+        assert [getattr(outcome, "total", outcome) for outcome in outcomes] == [
+            250,
+            ORDER_TOTAL_MAX,
+            TooDear(),
+            TooDear(),
+            250,
+        ]
+        assert await shop.value("SELECT sum(reserved)::int + sum(2000000 - on_hand)::int FROM stock") == 102
+        assert problems(await shop.audit()) == []
 
     asyncio.run(scenario())
 

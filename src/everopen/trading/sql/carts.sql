@@ -49,7 +49,7 @@ ON CONFLICT (cart_id, sku_id) DO UPDATE SET quantity = excluded.quantity;
 SELECT code, result_id FROM known_key($1, $2, 'cart');
 
 -- name: keep_cart_key
--- The key of a change of a cart. (A fresh cart may follow one that was lost with its answer, and leaves its key alone.)
+-- Notes the key of a change of a cart; a fresh cart may follow one that was lost with its answer, and leaves its key alone.
 INSERT INTO idempotency (key, fingerprint, kind, result_id)
 SELECT $1, $2, 'cart', $3 WHERE NOT ($4::boolean AND EXISTS (SELECT FROM idempotency WHERE key = $1));
 

@@ -11,7 +11,7 @@
 -- the whole table for each order later on (300 us per order instead of 30).
 --
 -- Codes: 0 placed, 1 replay, 2 key reused, 3 sold out, 4 unknown SKU, 5 no price, 6 reference taken, 7 cart changed,
--- 8 no lines. Arrays of the optional facts (references, carts, cart versions, times, prices) may be NULL as a whole.
+-- 8 no lines, 13 too much money. Arrays of the optional facts (references, carts, cart versions, times, prices) may be NULL as a whole.
 
 CREATE FUNCTION place_orders(
     p_currency text,
@@ -55,6 +55,9 @@ DECLARE
     plain boolean := p_references IS NULL AND p_carts IS NULL;
     placed_n integer := orders_n;
     free_n integer;
+    dearest bigint;
+    -- Far from what a bigint holds, so that sums over millions of orders fit one too; a number that JavaScript reads exactly.
+    total_max constant bigint := 1000000000000;
     known_ord integer[];
     known_ids uuid[];
     known_same boolean[];
@@ -112,6 +115,23 @@ BEGIN
                   SELECT x.sku_id, x.on_hand - x.reserved AS free FROM stock x WHERE x.sku_id = d.id FOR NO KEY UPDATE) t
            ) s;
 
+    -- The totals. (One row of nothing per order keeps the places of orders without lines.)
+    SELECT array_agg(t.total), count(*) FILTER (WHERE t.total = 0), max(t.total)
+      INTO o_totals, free_n, dearest
+      FROM (SELECT least(sum(l.quantity * l.price), total_max + 1)::bigint AS total
+              FROM (SELECT u.ord, u.quantity, u.price
+                      FROM unnest(p_line_orders, p_line_quantities, o_prices) AS u (ord, quantity, price)
+                    UNION ALL SELECT g.ord, 0, 0 FROM generate_series(1, orders_n) AS g (ord)) l
+             GROUP BY l.ord ORDER BY l.ord) t;
+    IF dearest > total_max THEN
+        plain := false;
+        FOR i IN 1 .. orders_n LOOP
+            IF o_codes[i] = 0 AND o_totals[i] > total_max THEN
+                o_codes[i] := 13;
+            END IF;
+        END LOOP;
+    END IF;
+
     -- 5. Something is out of the ordinary: decide one by one.
     IF NOT (plain AND fits AND NOT has_gap) THEN
         SELECT d.codes, d.need, d.skus, d.available, d.requested
@@ -128,15 +148,6 @@ BEGIN
     -- 6. Write.
     UPDATE stock t SET reserved = t.reserved + sku_need[array_position(sku_ids, t.sku_id)]
      WHERE t.sku_id = ANY (sku_ids) AND sku_need[array_position(sku_ids, t.sku_id)] > 0;
-
-    -- (One row of nothing per order keeps the places of orders without lines.)
-    SELECT array_agg(t.total), count(*) FILTER (WHERE t.total = 0)
-      INTO o_totals, free_n
-      FROM (SELECT sum(l.quantity * l.price)::bigint AS total
-              FROM (SELECT u.ord, u.quantity, u.price
-                      FROM unnest(p_line_orders, p_line_quantities, o_prices) AS u (ord, quantity, price)
-                    UNION ALL SELECT g.ord, 0, 0 FROM generate_series(1, orders_n) AS g (ord)) l
-             GROUP BY l.ord ORDER BY l.ord) t;
 
     INSERT INTO orders (id, currency, total, email, placed_at, reference, cart_id)
     SELECT o.id, p_currency, o.total, o.email, coalesce(o.placed_at, o_now), o.reference, o.cart_id

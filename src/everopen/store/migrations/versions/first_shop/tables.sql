@@ -10,7 +10,7 @@ CREATE TABLE products (
     sku text COLLATE "C" NOT NULL,
     title text NOT NULL,
     description text NOT NULL DEFAULT '',
-    unit_price bigint CHECK (unit_price >= 0),
+    unit_price bigint CHECK (unit_price BETWEEN 0 AND 10000000000),
     tracks_stock boolean NOT NULL DEFAULT true,
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT products_sku_key UNIQUE (sku)
@@ -39,7 +39,7 @@ CREATE TABLE orders (
     id uuid PRIMARY KEY,
     status text NOT NULL DEFAULT 'placed' CHECK (status IN ('placed', 'paid', 'declined', 'cancelled')),
     currency text NOT NULL,
-    total bigint NOT NULL CHECK (total >= 0),
+    total bigint NOT NULL CHECK (total BETWEEN 0 AND 1000000000000),
     email text NOT NULL,
     placed_at timestamptz NOT NULL,
     settled_at timestamptz,
