@@ -15,7 +15,8 @@ import msgspec
 
 OUTCOMES = {
     "acknowledged": "201: the order exists, for good",
-    "read": "200: an answer to a question",
+    "read": "200: an answer to a question, or a cart that was changed",
+    "done": "201 of anything but an order: a return that was accepted",
     "sold_out": "409: refused, rightly or not; the check of stock says which",
     "refused": "another 4xx",
     "unavailable": "503",
@@ -27,6 +28,7 @@ OUTCOMES = {
 FAILED = ("refused", "unavailable", "server_error", "broken", "timeout", "unsent")
 """Outcomes that count as a failed request."""
 FAILURES_KEPT = 10_000
+TROUBLED_KEPT = 300_000
 UNCERTAIN = ("unavailable", "server_error", "broken", "timeout")
 """Outcomes after which the order may exist all the same."""
 
@@ -58,10 +60,31 @@ def outcome_of(status: int) -> str:
     return "refused" if 400 <= status < 500 else "server_error"
 
 
-class History:
-    """Collects what happens. Acknowledged orders go to a file as JSON lines, waits stay in memory (8 bytes each)."""
+class Second(msgspec.Struct, frozen=True):
+    """What was answered in one second (Unix time), and how long it had waited."""
 
-    def __init__(self, ledger: Path | None = None) -> None:
+    at: int
+    answered: int
+    acknowledged: int
+    failed: int
+    p50_ms: float
+    p99_ms: float
+    longest_ms: float
+
+
+class History:
+    """Collects what happens. Acknowledged orders go to a file as JSON lines, waits stay in memory (8 bytes each). A request
+    that waited `slow_s` or failed is remembered by itself: it says what a fault felt like."""
+
+    def __init__(self, ledger: Path | None = None, *, slow_s: float = 0.25) -> None:
+        self.troubled: list[tuple[float, float, bool]] = []
+        """(due, over, failed) of slow or failed requests in Unix time, the first ones."""
+        self.seconds: list[Second] = []
+        self._slow_s = slow_s
+        self._second = 0
+        self._of_second = array("d")
+        self._acknowledged_in_second = 0
+        self._failed_in_second = 0
         self.outcomes: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.broken_connections = 0
@@ -93,6 +116,33 @@ class History:
             self.failures.append((intended_s, outcome))
         if wait_s > self.longest[0]:
             self.longest = (wait_s, intended_s)
+        over_s, failed = intended_s + wait_s, outcome in FAILED
+        if (wait_s >= self._slow_s or failed) and len(self.troubled) < TROUBLED_KEPT:
+            self.troubled.append((intended_s, over_s, failed))
+        if int(over_s) != self._second:
+            self._end_second()
+            self._second = int(over_s)
+        self._of_second.append(wait_s)
+        self._acknowledged_in_second += outcome == "acknowledged"
+        self._failed_in_second += failed
+
+    def _end_second(self) -> None:
+        if not self._of_second:
+            return
+        ordered = sorted(self._of_second)
+        self.seconds.append(
+            Second(
+                self._second,
+                len(ordered),
+                self._acknowledged_in_second,
+                self._failed_in_second,
+                round(rank_of(ordered, 0.5) * 1000, 2),
+                round(rank_of(ordered, 0.99) * 1000, 2),
+                round(ordered[-1] * 1000, 2),
+            )
+        )
+        self._of_second = array("d")
+        self._acknowledged_in_second = self._failed_in_second = 0
 
     def broke(self, at_s: float) -> None:
         """Counts a connection that was lost with a request under way."""
@@ -101,6 +151,7 @@ class History:
 
     def close(self) -> None:
         """Flushes the ledger."""
+        self._end_second()
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -34,7 +34,14 @@ class Target(msgspec.Struct, frozen=True):
         return cls(parts.hostname, parts.port or 80)
 
     def request(
-        self, method: str, path: str, body: bytes = b"", *, key: str | None = None, bearer: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        key: str | None = None,
+        bearer: str | None = None,
+        cookie: str = "",
     ) -> bytes:
         """The bytes of a request."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}"]
@@ -42,6 +49,8 @@ class Target(msgspec.Struct, frozen=True):
             lines.append(f"Authorization: Bearer {bearer}")
         if key is not None:
             lines.append(f"Idempotency-Key: {key}")
+        if cookie:
+            lines.append(f"Cookie: {cookie}")
         if body or method != "GET":
             lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         return "\r\n".join([*lines, "", ""]).encode() + body
@@ -53,12 +62,14 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes = b""
     replayed: bool = False
+    cookie: str = ""
+    """NAME=VALUE of a cookie that was set."""
 
 
 class Wire(asyncio.Protocol):
     """A connection. `ask` sends a request and calls back once, with a Reply."""
 
-    __slots__ = ("_body", "_callback", "_on_lost", "_parser", "_replayed", "_transport", "open")
+    __slots__ = ("_body", "_callback", "_cookie", "_on_lost", "_parser", "_replayed", "_transport", "open")
 
     def __init__(self, on_lost: Callable[[Wire], None]) -> None:
         self.open = False
@@ -68,12 +79,14 @@ class Wire(asyncio.Protocol):
         self._parser: Any = None
         self._body: list[bytes] = []
         self._replayed = False
+        self._cookie = ""
 
     def ask(self, request: bytes, callback: Callable[[Wire, Reply], None]) -> None:
         """Sends; at most one request is under way."""
         self._callback = callback
         self._body = []
         self._replayed = False
+        self._cookie = ""
         self._parser = httptools.HttpResponseParser(self)
         assert self._transport is not None
         self._transport.write(request)
@@ -108,8 +121,11 @@ class Wire(asyncio.Protocol):
     # httptools
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"idempotency-replayed":
+        name = name.lower()
+        if name == b"idempotency-replayed":
             self._replayed = value == b"true"
+        elif name == b"set-cookie":
+            self._cookie = value.partition(b";")[0].decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
@@ -123,7 +139,7 @@ class Wire(asyncio.Protocol):
             self.open = False
             self._transport.close()
         if callback is not None:
-            callback(self, Reply(status, b"".join(self._body), self._replayed))
+            callback(self, Reply(status, b"".join(self._body), self._replayed, self._cookie))
 
 
 class Wires:
