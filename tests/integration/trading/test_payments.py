@@ -9,6 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from everopen.base.ids import uuid7
@@ -174,6 +175,40 @@ def test_cancel_and_capture_end_the_same_in_any_order(shop: Shop, cancel_first: 
     asyncio.run(scenario())
 
 
+def test_a_charge_that_is_still_on_its_way_is_not_made_after_its_order_was_given_up(shop: Shop) -> None:
+    """A hung provider finds the charges and the questions about them in its sockets, in any order."""
+
+    async def scenario() -> None:
+        shop.sandbox.start()
+        async with shop.worker(payer_lease_s=2.2, payer_timeout_s=1.0) as worker:
+            await shop.stock(worker, apple=100)
+            # Connections for the charges and for the questions, so that both are read at the same moment.
+            await asyncio.gather(*(worker.place(shop.order(("apple", 1))) for _ in range(40)))
+            await eventually(lambda: all_settled(shop))
+            asked = worker.payer.counters
+            claimed = asked["payments_claimed_total"]
+            assert shop.sandbox.process is not None
+            shop.sandbox.process.send_signal(signal.SIGSTOP)
+            outcomes = [await worker.place(shop.order(("apple", 1))) for _ in range(3)]
+            for outcome in outcomes:
+                assert isinstance(outcome, PlacedOrder)
+                await refunds.cancel(worker.primary, outcome.id, key=shop.key(), fingerprint=b"c", reason="r")
+            await eventually(lambda: returned(asked["payments_claimed_total"] > claimed))
+            await asyncio.sleep(0.3)
+            shop.sandbox.process.send_signal(signal.SIGCONT)
+            await eventually(lambda: all_settled(shop))
+            await asyncio.sleep(0.3)
+            books = await worker.providers["sandbox"].books()  # type: ignore[attr-defined]
+            assert books.captured - books.refunded == 40 * 250
+        assert problems(await shop.audit(books=True)) == []
+
+    asyncio.run(scenario())
+
+
+async def returned(value: bool) -> bool:
+    return value
+
+
 def test_an_unreachable_provider_never_releases_a_reservation_but_an_absent_charge_does(shop: Shop) -> None:
     async def scenario() -> None:
         facts = {"reservation_minutes": 0.0001, "payer_lease_s": 0.2, "payer_retry_s_max": 0.2}
@@ -333,11 +368,17 @@ def test_every_provider_moves_money_once_per_key_and_knows_what_became_of_it(
         provider = PROVIDERS[name](sandbox.socket, 2.0)
         charge_id = uuid7()
         charge = Movement(charge_id, charge_id, 500, "GBP", "tok_approve")
-        assert (await provider.look_up(charge)).answer is Answer.ABSENT
+        lost = msgspec.structs.replace(charge, id=uuid7())
+        for _ in range(2):
+            assert (await provider.withdraw(lost)).answer is Answer.ABSENT
+        assert (await provider.charge(lost)).answer is Answer.DECLINED, (
+            "a charge comes after it was withdrawn"
+        )
+        assert (await provider.withdraw(lost)).answer is Answer.ABSENT
         replies = await asyncio.gather(*(provider.charge(charge) for _ in range(5)))
         assert {reply.answer for reply in replies} == {Answer.APPROVED}
         assert len({reply.reference for reply in replies}) == 1
-        assert (await provider.look_up(charge)).answer is Answer.APPROVED
+        assert (await provider.withdraw(charge)).answer is Answer.APPROVED
         back = [Movement(uuid7(), charge_id, 300, "GBP", "") for _ in range(2)]
         assert [(await provider.refund(refund)).answer for refund in back] == [
             Answer.APPROVED,

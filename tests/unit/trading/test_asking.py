@@ -17,8 +17,8 @@ from everopen.trading.payments.sandbox import read_reply
     [
         ("charge", "placed", 0.0, "charge"),
         ("charge", "placed", 1799.0, "charge"),
-        ("charge", "placed", 1801.0, "look_up"),
-        ("charge", "cancelled", 0.0, "look_up"),
+        ("charge", "placed", 1801.0, "withdraw"),
+        ("charge", "cancelled", 0.0, "withdraw"),
         ("refund", "paid", 9999.0, "refund"),
         ("refund", "cancelled", 0.0, "refund"),
     ],

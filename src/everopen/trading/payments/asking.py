@@ -2,12 +2,12 @@
 
     intent            order       age            ask        reply → outcome
     charge            placed      young          charge     approved, declined; unknown → later
-    charge            placed      expired        look up    absent → declined (stock is released); unknown → later
-    charge            cancelled   any            look up    approved → captured late and given back; absent → declined
+    charge            placed      expired        withdraw   absent → declined (stock is released); unknown → later
+    charge            cancelled   any            withdraw   approved → captured late and given back; absent → declined
     refund            any         any            refund     approved, declined; unknown → later
 
-A reservation is never released while the outcome is unknown: it expires only when the provider says that it knows of
-no charge. A reply is never trusted to be "no" because it is late."""
+A reservation is never released while the outcome is unknown: it expires only when the provider says that it made
+no charge and never will. A reply is never trusted to be "no" because it is late."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import msgspec
 from everopen.base.clock import Rng
 from everopen.trading.payments.provider import Answer, Movement
 
-Question = Literal["charge", "refund", "look_up"]
+Question = Literal["charge", "refund", "withdraw"]
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ def question(intent: Intent, reservation_s: float) -> Question:
         return "refund"
     if intent.order_status == "placed" and intent.age_s < reservation_s:
         return "charge"
-    return "look_up"
+    return "withdraw"
 
 
 def outcome(answer: Answer) -> Literal["approved", "declined"] | None:

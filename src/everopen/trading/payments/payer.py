@@ -143,8 +143,8 @@ class Payer:
                         return await provider.charge(intent.movement)
                     case "refund":
                         return await provider.refund(intent.movement)
-                    case "look_up":
-                        return await provider.look_up(intent.movement)
+                    case "withdraw":
+                        return await provider.withdraw(intent.movement)
         except TimeoutError:
             return Reply(Answer.UNKNOWN)
         except (

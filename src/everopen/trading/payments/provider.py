@@ -1,4 +1,4 @@
-"""The port to payment providers: charge, refund, look up; one key per money movement.
+"""The port to payment providers: charge, refund, withdraw; one key per money movement.
 
 An answer is approved, declined, absent (the provider knows of no such charge) or **unknown**. Whatever is not a clear
 answer - a timeout, a lost connection, a 500 - is unknown and never declined: the money may have moved. A provider never
@@ -46,8 +46,10 @@ class Provider(Protocol):
 
     async def refund(self, movement: Movement) -> Reply: ...
 
-    async def look_up(self, movement: Movement) -> Reply:
-        """What became of a charge, without making one."""
+    async def withdraw(self, movement: Movement) -> Reply:
+        """Takes the question for a charge back: approved or declined if it was answered already, else absent - and then it
+        is never made, also when the question is still on its way. (Merely to look was turned down: a charge that arrived
+        after the look was money without an order. Providers have it as cancelling an intent that they hold.)"""
         ...
 
     async def close(self) -> None: ...

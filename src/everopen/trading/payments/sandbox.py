@@ -48,9 +48,9 @@ class SandboxProvider:
         }
         return await self._ask("POST", "/refunds", body)
 
-    async def look_up(self, movement: Movement) -> Reply:
-        """What became of a charge."""
-        return await self._ask("GET", f"/charges/{movement.id}", None)
+    async def withdraw(self, movement: Movement) -> Reply:
+        """Takes the question for a charge back; safe to repeat."""
+        return await self._ask("POST", f"/charges/{movement.id}/withdraw", None)
 
     async def books(self) -> Books:
         """The provider's sums. Raises OSError when it can't be reached."""

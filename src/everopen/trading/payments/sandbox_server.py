@@ -65,6 +65,15 @@ class RefundBody(msgspec.Struct, frozen=True):
     currency: str
 
 
+class Withdrawal(msgspec.Struct, frozen=True):
+    """POST /charges/KEY/withdraw: the charge, if it was not made by now, is never made."""
+
+    idempotency_key: str
+
+
+Movement = ChargeBody | RefundBody | Withdrawal
+
+
 class Ledger:
     """The provider's books in SQLite, opened for this process alone."""
 
@@ -102,6 +111,8 @@ class Ledger:
             (body.idempotency_key, body.amount, body.currency, body.token, status),
         )
         row = run("SELECT * FROM charges WHERE key = ?", (body.idempotency_key,)).fetchone()
+        if row["status"] == "withdrawn":
+            return "declined", 0
         if (row["amount"], row["currency"]) != (body.amount, body.currency):
             return None
         if row["token"] == "tok_lost":
@@ -132,10 +143,22 @@ class Ledger:
         )
         return status
 
-    def look_up(self, key: str) -> str | None:
-        """The status of a charge."""
-        row = self._base.execute("SELECT status FROM charges WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row["status"])
+    def withdraw(self, body: Withdrawal) -> str | None:
+        """The status of a charge; None when there was none, and then there will be none."""
+        key = (body.idempotency_key,)
+        self._base.execute("INSERT OR IGNORE INTO charges VALUES (?, 0, '', '', 'withdrawn', 0)", key)
+        status = str(self._base.execute("SELECT status FROM charges WHERE key = ?", key).fetchone()["status"])
+        return None if status == "withdrawn" else status
+
+    def write(self, body: Movement) -> Any:
+        """`charge`, `refund` or `withdraw`."""
+        match body:
+            case ChargeBody():
+                return self.charge(body)
+            case RefundBody():
+                return self.refund(body)
+            case Withdrawal():
+                return self.withdraw(body)
 
     def sums(self) -> dict[str, int]:
         """Counts and amounts of all books."""
@@ -152,7 +175,7 @@ class Sandbox:
     def __init__(self, ledger: Ledger, settings: SandboxSettings) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._writes: list[tuple[ChargeBody | RefundBody, asyncio.Future[Any]]] = []
+        self._writes: list[tuple[Movement, asyncio.Future[Any]]] = []
         self._charge_body = msgspec.json.Decoder(ChargeBody).decode
         self._refund_body = msgspec.json.Decoder(RefundBody).decode
         self.requests = 0
@@ -169,9 +192,9 @@ class Sandbox:
                 refund = self._refund_body(await _body(receive))
                 status = await self._write(refund)
                 await _answer(send, 200, {"status": status, "id": f"re_{refund.idempotency_key}"})
-            elif method == "GET" and path.startswith("/charges/"):
-                key = path.removeprefix("/charges/")
-                found = self._ledger.look_up(key)
+            elif method == "POST" and path.startswith("/charges/") and path.endswith("/withdraw"):
+                key = path.removeprefix("/charges/").removesuffix("/withdraw")
+                found = await self._write(Withdrawal(key))
                 await _answer(send, 404 if found is None else 200, {"status": found, "id": f"ch_{key}"})
             elif method == "GET" and path == "/books":
                 await _answer(send, 200, self._ledger.sums())
@@ -202,7 +225,7 @@ class Sandbox:
             return
         await _answer(send, 200, {"status": status, "id": f"ch_{body.idempotency_key}"})
 
-    def _write(self, body: ChargeBody | RefundBody) -> asyncio.Future[Any]:
+    def _write(self, body: Movement) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if not self._writes:
@@ -214,10 +237,7 @@ class Sandbox:
         writes, self._writes = self._writes, []
         try:
             with self._ledger.writing():
-                results = [
-                    self._ledger.charge(body) if isinstance(body, ChargeBody) else self._ledger.refund(body)
-                    for body, _ in writes
-                ]
+                results = [self._ledger.write(body) for body, _ in writes]
         except sqlite3.Error as error:
             for _, future in writes:
                 future.set_exception(error)
