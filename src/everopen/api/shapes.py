@@ -18,6 +18,8 @@ from everopen.trading.orders import UNIT_PRICE_MAX
 
 EMAIL_PATTERN = r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)"
 """(`$` alone lets a line feed pass at the end, which in a header of a letter begins the next one.)"""
+SKU_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$(?!\n)"
+"""An SKU is part of an address and stands in lists with one entry per line."""
 CURRENCY_PATTERN = "^[A-Z]{3}$"
 
 Sku = Annotated[
@@ -25,6 +27,15 @@ Sku = Annotated[
 ]
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=EMAIL_PATTERN)]
+NewSku = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern=SKU_PATTERN,
+        description="Stock keeping unit: anything but control characters.",
+    ),
+]
 Reference = Annotated[str, Meta(min_length=1, max_length=128, description="The caller's own name for it.")]
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 Title = Annotated[str, Meta(min_length=1, max_length=300)]
@@ -96,7 +107,7 @@ class QuantityBody(Struct, frozen=True, forbid_unknown_fields=True):
 class ProductBody(Struct, frozen=True, forbid_unknown_fields=True):
     """A product to add or change."""
 
-    sku: Sku
+    sku: NewSku
     title: Title
     price: Amount | None = None
     """null: in the catalogue, but sold only at a price that staff name."""

@@ -201,6 +201,8 @@ def test_other_calls_refuse_with_a_sentence_too(
         ("PUT", "/api/products", {"products": [{"sku": "a", "title": ""}]}, "must not be empty"),
         ("PUT", "/api/products", {"products": [{"sku": "a", "title": "A\0"}]}, "NUL"),
         ("PUT", "/api/products", {"products": [{"sku": "a", "title": "A"}] * 2}, "twice"),
+        ("PUT", "/api/products", {"products": [{"sku": "a\nb", "title": "A"}]}, "control characters"),
+        ("PUT", "/api/products", {"products": [{"sku": "a\n", "title": "A"}]}, "control characters"),
         (
             "PUT",
             "/api/products",

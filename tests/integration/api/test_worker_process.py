@@ -38,6 +38,10 @@ def test_a_worker_tells_how_it_is(worker: Running) -> None:
     assert worker.client.head("/").status_code == 200
 
 
+def test_what_goes_on_inside_is_not_told_to_the_outside(worker: Running) -> None:
+    assert worker.client.get("/stats", headers={"x-forwarded-for": "192.0.2.1"}).status_code == 404
+
+
 def test_sigterm_answers_what_is_in_flight_and_exits_with_0(worker: Running) -> None:
     body = str(order_body("x")).replace("'", '"').encode()
     with socket.socket(socket.AF_UNIX) as client:
