@@ -9,16 +9,15 @@ also shares its blindness. What only rows can show comes from the `audit` comman
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from everopen.base.errors import EveropenError
+from everopen.drill.faults.fault import Promise
 from everopen.drill.history_operations import Operations
+from everopen.drill.timeline import Entry
 from everopen.drill.wire import Reply, Target, ask_all
-
-Failed = Literal["none", "own connections", "not covered"]
-"""Which requests a fault may fail: none; only those on the connections that the victim itself held; any."""
 
 
 class Episode(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,19 +26,31 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     fault: str
     target: str = ""
     start: float
-    effect: float | None = None
-    """The first slow or failed request."""
     healed: float | None = None
+    """When it was taken away; None: it struck once and was over (a kill)."""
     whole: float | None = None
     """Every process runs and a standby confirms again. None: it never was, within the drill's patience."""
     end: float
-    """When the drill let go of it; what happens after this is not this fault's."""
-    failed: Failed = "none"
-    wait_s_max: float | None = None
-    """The longest wait of a request that is due in its time. None: nothing promised."""
-    whole_s_max: float | None = None
-    """From `start`, or from `healed` where the fault stays until then. None: nothing promised."""
-    whole_from: Literal["start", "healed"] = "start"
+    """When its time was over: what is felt later is not laid to its charge."""
+    promise: Promise
+
+    @classmethod
+    def of(cls, entry: Entry, promise: Promise) -> Episode:
+        """A timeline's entry with the promise of its fault."""
+        return cls(
+            fault=entry.fault,
+            target=entry.target,
+            start=entry.start,
+            healed=entry.healed,
+            whole=entry.whole,
+            end=entry.start if entry.end is None else entry.end,
+            promise=promise,
+        )
+
+    @property
+    def until(self) -> float:
+        """Requests due until then may feel it: until the shop is whole again, at the latest until its time is over."""
+        return self.end if self.whole is None else min(self.whole, self.end)
 
 
 class Event(msgspec.Struct, frozen=True):

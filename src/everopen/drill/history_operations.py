@@ -30,6 +30,10 @@ Kind = Literal[
 """restock: goods that staff received, corrected or took back; `seen` has what came (negative: what went)."""
 
 
+GOOD = ("acknowledged", "read", "done")
+"""Outcomes of requests that the shop carried out."""
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request of one client. Times are Unix seconds by the client's clock."""
 
@@ -62,6 +66,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def answered(self) -> bool:
         """Whether the client knows what became of it."""
         return self.outcome not in UNCERTAIN and self.outcome != "unsent"
+
+    @property
+    def good(self) -> bool:
+        """Whether the shop did what was asked."""
+        return self.outcome in GOOD
 
     @property
     def begun(self) -> float:

@@ -1,0 +1,24 @@
+"""The ledger sums to zero and says what the orders say."""
+
+from __future__ import annotations
+
+from everopen.drill.checkers.verdict import Findings, Verdict
+from everopen.drill.evidence import Evidence
+
+name = "ledger_zero"
+description = "Each money event sums to zero, and the ledger has each order, capture and refund once."
+AUDIT = (
+    "ledger_balances",
+    "ledger_matches_orders",
+    "ledger_matches_refunds",
+    "money_captured_matches_orders",
+    "refunds_have_lines",
+    "refunds_within_sales",
+)
+
+
+def check(evidence: Evidence) -> Verdict:
+    """The audit's own checks: nobody outside can see a ledger."""
+    findings = Findings()
+    findings.audit(evidence, AUDIT)
+    return findings.verdict(name, "The ledger balances and agrees with orders and refunds.")
