@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -69,6 +70,7 @@ def watch_exit(identity: Identity, callback: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     descriptor = open_pidfd(identity)
     if descriptor is None:
+        reap(identity.pid)
         loop.call_soon(callback)
         return
 
@@ -158,27 +160,62 @@ def spawn(
     return identify(child.pid) or Identity(child.pid, -1)
 
 
-def processes_in(folder: Path) -> list[int]:
-    """Pids whose working directory is `folder`: a postmaster and all its children, also orphaned ones."""
+@contextlib.contextmanager
+def _seeing_as(user: tuple[int, int] | None) -> Iterator[None]:
+    """Looks through /proc with the eyes of `user`. Root without CAP_SYS_PTRACE (any ordinary container) may not read
+    what processes of others work on; their own account may. Only this thread changes, and only in its looking."""
+    if user is None or os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.setfsgid(user[1])
+    libc.setfsuid(user[0])
+    try:
+        yield
+    finally:
+        libc.setfsuid(0)
+        libc.setfsgid(os.getegid())
+
+
+def _in_a_terminal(pid: int) -> bool:
+    """Whether a process has a controlling terminal: a person's shell that stands in the folder, not a server."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    name, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+    return rest[4] != "0" and not name.startswith(("postgres", "pg_", "initdb"))
+
+
+def processes_in(folder: Path, user: tuple[int, int] | None = None) -> list[int]:
+    """Pids whose working directory is `folder`, also one that was removed since: a postmaster and all its children,
+    also orphaned ones. `user` is the (uid, gid) that they run as where that is not us."""
     wanted = os.path.realpath(folder)
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                if os.readlink(f"/proc/{entry}/cwd") == wanted:
-                    found.append(int(entry))
-            except OSError:
-                continue
-    return found
+    with _seeing_as(user):
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    if os.readlink(f"/proc/{entry}/cwd") in (wanted, f"{wanted} (deleted)"):
+                        found.append(int(entry))
+                except OSError:
+                    continue
+    return [pid for pid in found if not _in_a_terminal(pid)]
 
 
-def kill_all_in(folder: Path, *, timeout_s: float = 5.0, sleep: Callable[[float], None] = time.sleep) -> bool:
+def kill_all_in(
+    folder: Path,
+    *,
+    user: tuple[int, int] | None = None,
+    timeout_s: float = 5.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
     """SIGKILLs every process working in `folder` until none is left; True when the set is proven empty.
 
     A SIGKILL of the postmaster alone is no fence: its children live on for milliseconds and may commit."""
     deadline = time.monotonic() + timeout_s
     while True:
-        pids = [pid for pid in processes_in(folder) if start_ticks(pid) is not None]
+        pids = [pid for pid in processes_in(folder, user) if start_ticks(pid) is not None]
         if not pids:
             return True
         for pid in pids:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from everopen.base import process
 from everopen.base.process import Identity
@@ -57,3 +62,29 @@ def test_the_fence_kills_orphans_that_work_in_the_folder(tmp_path: Path) -> None
     assert process.start_ticks(child) is not None
     assert process.kill_all_in(tmp_path)
     assert process.start_ticks(child) is None
+
+
+def test_the_fence_of_root_sees_what_another_account_runs_even_without_the_right_to_trace() -> None:
+    """In an ordinary container root has no CAP_SYS_PTRACE and may not read where processes of others work. A fence
+    that sees nobody and calls that proof leaves the former primary alive."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv")
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        victim = subprocess.Popen(
+            ["sleep", "60"], cwd=folder, user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[]
+        )
+        script = (
+            "from pathlib import Path; from everopen.base import process;"
+            f"print(process.kill_all_in(Path({folder!r}), user=({nobody.pw_uid}, {nobody.pw_gid})))"
+        )
+        done = subprocess.run(
+            ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace", sys.executable, "-c", script],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        try:
+            assert done.stdout.strip() == "True", done.stderr
+            assert victim.wait(5) == -signal.SIGKILL
+        finally:
+            victim.kill()
