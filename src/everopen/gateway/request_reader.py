@@ -265,8 +265,6 @@ class RequestReader:
         self._target = self._checked_target()
         if self._length is not None and int(self._length) > self._settings.max_body_bytes:
             raise self._stop(413, f"The body is larger than {self._settings.max_body_bytes} bytes.")
-        if self._length is not None:
-            self._charge(int(self._length))
         if self._parser.should_upgrade() and (self._chunked or self._length not in (None, b"0")):
             raise self._stop(400, "An Upgrade together with a body is not understood here.")
         self.state = BODY
@@ -279,8 +277,7 @@ class RequestReader:
         self._body_bytes += len(body)
         if self._body_bytes > self._settings.max_body_bytes:
             raise self._stop(413, f"The body is larger than {self._settings.max_body_bytes} bytes.")
-        if self._chunked:
-            self._charge(len(body))
+        self._charge(len(body))  # what came, not what was announced: announcing costs a client nothing
         self._body.append(body)
         self.wants_continue = False
 

@@ -257,6 +257,19 @@ def test_an_answer_cut_after_its_head_closes_the_client(shop: Shop) -> None:
     settled(shop)
 
 
+def test_bodies_that_are_announced_and_never_sent_take_no_room_from_others() -> None:
+    with open_shop() as shop, contextlib.ExitStack() as stack:
+        shop.gateway(max_buffered_bytes=1 << 20)
+        shop.backend("a")
+        for _ in range(3):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", shop.port)))
+            idle.sendall(head := b"POST /api/echo HTTP/1.1\r\nHost: shop\r\nContent-Length: 1048576\r\n\r\nx")
+        wait_until(lambda: (shop.stats() or {})["bytes_in"] == 3 * len(head))
+        assert ask(shop, "/api/echo", "POST", b"a real order")[0] == 200
+        stack.close()
+        settled(shop)
+
+
 def test_more_requests_than_places_wait_in_the_queue_and_more_than_that_are_shed() -> None:
     async def many(port: int, count: int) -> list[int]:
         async def once() -> int:

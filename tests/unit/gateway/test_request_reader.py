@@ -178,11 +178,12 @@ def test_bodies_are_charged_to_the_budget_and_given_back() -> None:
     first = RequestReader(settings, FORWARDED, budget, lambda: b"0" * 32)
     second = RequestReader(settings, FORWARDED, budget, lambda: b"0" * 32)
     first.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+    assert budget.held_bytes == 3
+    first.feed(b"x" * 997)
     assert budget.held_bytes == 1000
-    second.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+    second.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n" + b"x" * 501)
     assert isinstance(second.ready[0], Refusal)
     assert second.ready[0].status == 503
-    first.feed(b"x" * 997)
     first.release()
     second.release()
     assert budget.held_bytes == 0
