@@ -32,9 +32,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_pipelined: Annotated[
         int, Meta(ge=1, description="Requests read ahead on one connection before it is asked to come again.")
     ] = 64
-    max_body_bytes: Annotated[int, Meta(ge=0, description="Largest request body; larger ones get 413.")] = (
-        1 << 20
-    )
+    max_body_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Largest request body; larger ones get 413. As much as the workers' largest batch.",
+        ),
+    ] = 8 << 20
     max_buffered_bytes: Annotated[
         int,
         Meta(ge=1 << 20, description="Request bodies held in memory per process; more are refused with 503."),

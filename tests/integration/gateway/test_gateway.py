@@ -148,7 +148,7 @@ def test_a_body_that_turns_out_too_large_is_refused_while_it_is_sent(shop: Shop)
     with socket.create_connection(("127.0.0.1", shop.port), timeout=10) as client:
         with contextlib.suppress(OSError):
             client.sendall(
-                b"POST /echo HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 40
+                b"POST /echo HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 140
             )
         assert drain(client).startswith(b"HTTP/1.1 413 ")
     settled(shop)

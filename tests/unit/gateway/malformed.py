@@ -88,5 +88,5 @@ MALFORMED: list[tuple[str, bytes, int]] = [
     ("long name", GET + b"X" * 40000 + b": a\r\n\r\n", 431),
     ("many fields", GET + b"X-A: a\r\n" * 200 + b"\r\n", 431),
     ("endless head", GET + b"X-A: " + b"a" * 60000, 431),
-    ("declared body too large", POST + b"Content-Length: 1048577\r\n\r\n", 413),
+    ("declared body too large", POST + b"Content-Length: 8388609\r\n\r\n", 413),
 ]

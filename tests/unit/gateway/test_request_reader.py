@@ -3,6 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from everopen.api.settings import ApiSettings
 from everopen.gateway.problems import Refusal
 from everopen.gateway.request_reader import Budget, Request, RequestReader
 from everopen.gateway.settings import GatewaySettings
@@ -205,3 +206,7 @@ def test_chunk_extensions_and_trailers_without_end_are_refused(endless: bytes) -
     for _ in range(20):
         reading.feed(b"a" * 4096)
     assert [item.status for item in reading.ready if isinstance(item, Refusal)] == [431]
+
+
+def test_the_largest_batch_that_workers_take_passes() -> None:
+    assert GatewaySettings().max_body_bytes >= ApiSettings().batch_body_bytes_max
