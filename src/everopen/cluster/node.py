@@ -7,9 +7,11 @@ is started directly, not through pg_ctl, so that its pid is known and its exit i
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from everopen.cluster.settings import ClusterSettings
 
 FIRST_PORT = 5501
 """Unix sockets have no ports to collide; the number only names the socket file."""
+IN_RECOVERY = (2, 5)
+"""DBState in pg_control: shut down in recovery, in archive recovery."""
 
 
 class Node:
@@ -59,6 +63,7 @@ class Node:
         self._account = account
         self._secrets = secrets
         self._configured: NodeConfiguration | None = None
+        self._rewinding = self.folder / "rewinding"
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -119,6 +124,7 @@ class Node:
             )  # fmt: skip
         finally:
             password.unlink(missing_ok=True)
+        await self._reach_disk()
 
     def start(self, *, standby: bool) -> Identity:
         """Starts the postmaster and returns at once; `standby.signal` says what it is. Raises ClusterError."""
@@ -173,11 +179,19 @@ class Node:
 
     async def fence(self) -> None:
         """Kills every process of this node and proves that none is left. Raises FenceError otherwise."""
-        if not process.kill_all_in(self.data):
+        user = self._account.popen_user()
+        if process.kill_all_in(self.data, user=user, timeout_s=0.2):
+            return
+        # Stuck in the kernel: whoever turns the loop must not stand still with it.
+        if not await asyncio.to_thread(process.kill_all_in, self.data, user=user):
             raise FenceError(
                 f"Processes of {self.name} are still there after SIGKILL (stuck in the kernel?).",
                 "Look at `ps -o pid,stat,wchan,cmd` for them.",
             )
+
+    def end_tools(self) -> None:
+        """Kills initdb, pg_rewind and their like, left at work on this node by a supervisor that ended."""
+        process.kill_all_in(self.folder, user=self._account.popen_user())
 
     def reload(self, identity: Identity) -> None:
         """Makes the postmaster read its files again."""
@@ -186,19 +200,18 @@ class Node:
     # -- roles ---------------------------------------------------------------------------------------------------
 
     async def promote(self, *, timeout_s: float = 30.0) -> None:
-        """Ends recovery; returns once the node takes writes. Polls every 2 ms: `wait => true` polls at 100 ms."""
-        connection = await self.connect()
-        try:
-            await connection.execute("SELECT pg_promote(wait => false)")
-            deadline = time.monotonic() + timeout_s
-            while await connection.fetchval("SELECT pg_is_in_recovery()"):
-                if time.monotonic() > deadline:
-                    raise ClusterError(
-                        f"{self.name} did not end recovery within {timeout_s:.0f} s.", f"See {self.log}."
-                    )
-                await asyncio.sleep(0.002)
-        finally:
-            connection.terminate()
+        """Ends recovery; returns once the node takes writes. Polls every 2 ms: `wait => true` polls at 100 ms.
+
+        Raises TimeoutError, also when the node hangs in the middle, and does nothing to a node that already writes."""
+        async with asyncio.timeout(timeout_s):
+            connection = await self.connect()
+            try:
+                if await connection.fetchval("SELECT pg_is_in_recovery()"):
+                    await connection.execute("SELECT pg_promote(wait => false)")
+                while await connection.fetchval("SELECT pg_is_in_recovery()"):
+                    await asyncio.sleep(0.002)
+            finally:
+                connection.terminate()
 
     def keep_diverged_tail(self, primary_timeline_start: str | None, epoch: int) -> Path | None:
         """Copies this node's WAL from the fork on, before a rewind overwrites it: what a former primary wrote and
@@ -217,19 +230,28 @@ class Node:
         target = self.folder.parent / "diverged" / f"{self.name}-epoch-{epoch}"
         if target.exists():
             return target
-        target.mkdir(parents=True)
+        unfinished = target.with_name(f".{target.name}")
+        shutil.rmtree(unfinished, ignore_errors=True)  # an earlier copy that was interrupted
+        unfinished.mkdir(parents=True)
         # Recycled segments lie ready under future names; only those as new as the last write carry the tail.
         for file in segments[:64]:
             if file.stat().st_mtime >= newest - 30:
-                shutil.copy2(file, target / file.name)
+                shutil.copy2(file, unfinished / file.name)
+        unfinished.rename(target)
         return target
 
     async def rewind(self, source: Node) -> None:
-        """pg_rewind from the new primary (which must have made a checkpoint since its promotion). Raises ClusterError."""
+        """pg_rewind from the new primary (which must have made a checkpoint since its promotion). Raises ClusterError,
+        also when an earlier rewind was interrupted: what that leaves can't be trusted, and only a copy mends it."""
+        if self._rewinding.exists():
+            raise ClusterError(f"An earlier rewind of {self.name} was interrupted.")
+        self._rewinding.touch()
         await self._run(
             "pg_rewind", "-D", str(self.data), f"--source-server={source.conninfo('everopen-rewind', superuser=True)} dbname=postgres",
             f"--config-file={self.folder / 'postgresql.conf'}", "--no-sync",
         )  # fmt: skip
+        await self._reach_disk()
+        self._rewinding.unlink()
 
     async def copy_from(self, source: Node) -> None:
         """A new base backup of the primary in place of whatever was here. Raises ClusterError."""
@@ -240,6 +262,8 @@ class Node:
             "pg_basebackup", "-D", str(self.data), "-d", source.conninfo("everopen-basebackup"),
             "--checkpoint=fast", "--wal-method=stream", "--no-sync",
         )  # fmt: skip
+        await self._reach_disk()
+        self._rewinding.unlink(missing_ok=True)
 
     # -- small things --------------------------------------------------------------------------------------------
 
@@ -255,8 +279,19 @@ class Node:
         return (telling or lines or ["no log"])[-1][:300]
 
     def is_standby(self) -> bool:
-        """Whether the data directory says that it follows another node."""
-        return (self.data / "standby.signal").exists()
+        """Whether the data directory says that it follows another node.
+
+        A promotion removes standby.signal first and opens its own timeline after; killed in between, only pg_control
+        still knows that the recovery was not over. Started as a primary then, it would go on with the former
+        primary's timeline, and nobody could tell the two histories apart."""
+        if (self.data / "standby.signal").exists():
+            return True
+        try:
+            with open(self.data / "global" / "pg_control", "rb") as handle:
+                state = int.from_bytes(handle.read(20)[16:20], sys.byteorder)
+        except OSError:
+            return False
+        return state in IN_RECOVERY
 
     def major_on_disk(self) -> int | None:
         """PostgreSQL major version of the data directory; None when there is none."""
@@ -277,6 +312,19 @@ class Node:
             if key in ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
         }
         return {**kept, "PGPASSWORD": "", "PGDATA": str(self.data)}
+
+    async def _reach_disk(self) -> None:
+        """The tools run with --no-sync (one by one, thousands of files take long); this writes them all down at once,
+        so that a power cut after this node was trusted finds it whole."""
+
+        def write_down() -> None:
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                ctypes.CDLL(None).syncfs(folder)
+            finally:
+                os.close(folder)
+
+        await asyncio.to_thread(write_down)
 
     async def _run(self, program: str, *arguments: str) -> None:
         """Runs one of PostgreSQL's tools in the node's folder (so that a later supervisor finds leftovers there)."""

@@ -37,9 +37,11 @@ class NodeProbe(msgspec.Struct, frozen=True):
     in_recovery: bool
     timeline: int
     position: int
-    """Primary: last WAL byte flushed. Standby: last byte received and flushed."""
+    """Primary: last WAL byte flushed. Standby: last byte it is known to hold, 0 until it received any since its start."""
     replayed: int = 0
     receiving: bool = False
+    confirming: str = ""
+    """The primary's rule of who must confirm a commit; empty when nobody must."""
     replicas: tuple[ReplicaView, ...] = ()
 
 
@@ -47,7 +49,8 @@ SEE = """SELECT pg_is_in_recovery() AS in_recovery,
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_flush_lsn() END::text AS position,
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END::text AS replayed,
   coalesce((SELECT received_tli FROM pg_stat_wal_receiver), (SELECT timeline_id FROM pg_control_checkpoint())) AS timeline,
-  EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS receiving"""
+  EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS receiving,
+  current_setting('synchronous_standby_names') AS confirming"""
 
 REPLICAS = """SELECT application_name AS name, state = 'streaming' AS streaming, sync_state IN ('sync', 'quorum') AS counted,
   flush_lsn::text AS flushed FROM pg_stat_replication WHERE application_name LIKE 'node-%'"""
@@ -75,11 +78,13 @@ async def _look(connection: asyncpg.Connection[Any]) -> NodeProbe:
             ReplicaView(found["name"], found["streaming"], found["counted"], lsn(found["flushed"]))
             for found in await connection.fetch(REPLICAS)
         )
+    position, replayed = lsn(row["position"]), lsn(row["replayed"])
     return NodeProbe(
         in_recovery=row["in_recovery"],
         timeline=row["timeline"],
-        position=lsn(row["position"]),
-        replayed=lsn(row["replayed"]),
+        position=position and max(position, replayed),  # a new stream begins at the start of a segment
+        replayed=replayed,
+        confirming=row["confirming"],
         receiving=row["receiving"],
         replicas=replicas,
     )

@@ -34,6 +34,8 @@ class NodeFacts(msgspec.Struct, frozen=True):
     stalled_s: float = 0.0
     """How long it has confirmed nothing although there was something to confirm."""
     failed_starts: int = 0
+    waits: bool = False
+    """A primary only: it really makes commits wait for a standby, whatever was recorded."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -104,7 +106,10 @@ class Decision(msgspec.Struct, frozen=True):
 
 def decide(snapshot: Snapshot) -> Decision:
     """One cycle. The leader comes first: while it is down nothing else matters."""
-    nodes = {node.name: node for node in snapshot.nodes}
+    nodes = {
+        name: NodeFacts(name, "dead") for name in snapshot.state.synchronous
+    }  # maybe not configured any more
+    nodes |= {node.name: node for node in snapshot.nodes}
     leader = nodes[snapshot.state.leader]
     if leader.busy:
         return Decision((), f"{leader.name} is {leader.busy}.")
@@ -122,6 +127,9 @@ def decide(snapshot: Snapshot) -> Decision:
             (FinishPromotion(),),
             f"{leader.name} was chosen but is still in recovery: finishing its promotion.",
         )
+    if leader.in_recovery is None:
+        # What follows a node that may yet have to be promoted would take over the history that it is about to leave.
+        return Decision((), f"{leader.name} leads by record; looking whether it does.")
     return _mind_standbys(snapshot, nodes)
 
 
@@ -145,6 +153,7 @@ def _replace(snapshot: Snapshot, nodes: dict[str, NodeFacts], cause: str, *, hun
         or node.busy
         or node.silent_s >= snapshot.hang_deadline_s
         or node.in_recovery is False
+        or (len(quorum) > 1 and not node.position)  # it can't be told from another how far it is
     ]
     all_silent = all(node.process == "alive" and not node.busy and node.name in missing for node in quorum)
     if hung and all_silent and min(node.silent_s for node in quorum) < 4 * snapshot.hang_deadline_s:
@@ -165,7 +174,7 @@ def _replace(snapshot: Snapshot, nodes: dict[str, NodeFacts], cause: str, *, hun
 def _mind_standbys(snapshot: Snapshot, nodes: dict[str, NodeFacts]) -> Decision:
     """The leader is well: bring standbys back, then fit the rule of who confirms to who is there."""
     state = snapshot.state
-    standbys = [node for node in nodes.values() if node.name != state.leader]
+    standbys = [node for node in snapshot.nodes if node.name != state.leader]
     actions: list[Action] = []
     reasons: list[str] = []
     for node in standbys:
@@ -189,8 +198,8 @@ def _mind_standbys(snapshot: Snapshot, nodes: dict[str, NodeFacts]) -> Decision:
         elif not node.attached and node.detached_s >= max(10.0, 4 * snapshot.hang_deadline_s):
             actions.append(Rejoin(node.name))
             reasons.append(f"{node.name} runs but has not streamed for {node.detached_s:.0f} s: rejoining it")
-    if not snapshot.adjusting:
-        confirm, reason = _who_confirms(snapshot, standbys)
+    confirm, reason = _who_confirms(snapshot, standbys, nodes[state.leader].waits)
+    if not snapshot.adjusting or GoAlone() in confirm:  # a standby that dies now must not hold up all commits
         actions.extend(confirm)
         if reason:
             reasons.append(reason)
@@ -204,12 +213,12 @@ def _mind_standbys(snapshot: Snapshot, nodes: dict[str, NodeFacts]) -> Decision:
     return Decision(tuple(actions), "; ".join(reasons) + ".")
 
 
-def _who_confirms(snapshot: Snapshot, standbys: list[NodeFacts]) -> tuple[list[Action], str]:
+def _who_confirms(snapshot: Snapshot, standbys: list[NodeFacts], waits: bool) -> tuple[list[Action], str]:
     """Fits the set of confirming standbys to those that are attached."""
     state = snapshot.state
     attached = tuple(sorted(node.name for node in standbys if node.attached and not node.busy))
     if not standbys:
-        if not state.alone:
+        if not state.alone or waits:
             return [GoAlone()], "no standby is configured: the primary confirms alone"
         return [], ""
     if attached and attached == state.synchronous and not state.alone:
@@ -226,11 +235,15 @@ def _who_confirms(snapshot: Snapshot, standbys: list[NodeFacts]) -> tuple[list[A
                 f"{', '.join(node.name for node in lost)} detached, giving it {snapshot.standby_grace_s:.1f} s",
             )
         return [Confirm(attached)], f"{', '.join(attached)} streams: making commits wait for it"
+    waited = min(node.detached_s for node in standbys)
+    if state.alone and waits and waited >= snapshot.standby_grace_s:
+        return [
+            GoAlone()
+        ], "the primary leads alone by record but still waits for a standby: telling it again"
     if state.alone:
         return [], "THE PRIMARY LEADS ALONE until a standby is back"
     if snapshot.durability == "strict":
         return [], "NO STANDBY: commits wait until one is back (durability strict)"
-    waited = min(node.detached_s for node in standbys)
     if waited < snapshot.standby_grace_s:
         return [], f"no standby is attached, commits wait up to {snapshot.standby_grace_s:.1f} s for one"
     return [GoAlone()], f"no standby for {waited:.1f} s: GOING ON ALONE (durability available)"

@@ -12,8 +12,9 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from everopen.base import process
-from everopen.base.errors import ClusterError, EveropenError, FenceError
+import msgspec
+
+from everopen.base.errors import ClusterError, FenceError
 from everopen.cluster.node import Node
 from everopen.cluster.probe import lsn, probe
 from everopen.cluster.settings import ClusterSettings
@@ -31,6 +32,7 @@ class ClusterKeeper:
         self._nodes = nodes
         self._events = events
         self._tasks: set[asyncio.Task[None]] = set()
+        self._confirming: asyncio.Task[None] | None = None
 
     def watch(self) -> None:
         """Has the nodes probed for as long as the supervisor runs."""
@@ -57,17 +59,19 @@ class ClusterKeeper:
                 self._go_alone()
             case decide.Confirm(names):
                 self._nodes.adjusting = True
-                self._task(self._confirm(names))
+                self._confirming = self._task(self._confirm(names))
 
     async def _promote(self, life: Life) -> None:
         """Fence, record, promote. Raises FenceError: then nothing was promoted."""
         began = time.monotonic()
         former, epoch = self._nodes.leader, self._nodes.state.epoch + 1
+        await former.node.fence()
+        fenced = time.monotonic()
+        former.identity, former.seen = None, None
+        if len(self._nodes.state.synchronous) > 1:
+            life = await self._furthest(self._nodes.state.synchronous)
         life.busy = "promoting"
         try:
-            await former.node.fence()
-            fenced = time.monotonic()
-            former.identity, former.seen = None, None
             rest = [
                 name
                 for name in self._nodes.others(life.node.name)
@@ -96,6 +100,21 @@ class ClusterKeeper:
         )  # fmt: skip
         self._nodes.changed()
 
+    async def _furthest(self, names: tuple[str, ...]) -> Life:
+        """Which of several has the last order: any one of them may have confirmed it. Asked only after the fence,
+        because what the last probes saw is older than the last commits. The timeline says nothing here: all of them
+        followed the same leader, and one whose stream has just ended would report an old one. Raises ClusterError."""
+        lives = [self._nodes.life(name) for name in names]
+        answers = await asyncio.gather(
+            *(probe(life.node, timeout_s=1.0) for life in lives), return_exceptions=True
+        )
+        found: list[tuple[int, str]] = []
+        for life, answer in zip(lives, answers, strict=True):
+            if isinstance(answer, BaseException) or not answer.in_recovery or not answer.position:
+                raise ClusterError(f"{life.node.name} can't be asked how far it is, so nothing is promoted.")
+            found.append((answer.position, life.node.name))
+        return self._nodes.life(max(found)[1])
+
     async def _finish_promotion(self, life: Life, names: tuple[str, ...] | None = None) -> None:
         """The part after the facts were recorded; safe to repeat."""
         if names is None:
@@ -109,23 +128,33 @@ class ClusterKeeper:
 
     async def _until_setting(self, life: Life, name: str, value: str, *, timeout_s: float = 10.0) -> None:
         """Waits until a new connection sees a reloaded setting (then every process was told)."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            connection = await life.node.connect()
-            try:
-                if await connection.fetchval("SELECT current_setting($1, true)", name) == value:
-                    return
-            finally:
-                connection.terminate()
-            if time.monotonic() > deadline:
-                raise ClusterError(f"{life.node.name} did not take over {name} = {value}.")
-            await asyncio.sleep(0.003)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    connection = await life.node.connect()
+                    try:
+                        if await connection.fetchval("SELECT current_setting($1, true)", name) == value:
+                            return
+                    finally:
+                        connection.terminate()
+                    await asyncio.sleep(0.003)
+        except TimeoutError as error:
+            raise ClusterError(f"{life.node.name} did not take over {name} = {value}.") from error
 
     def _follow(self, life: Life) -> None:
         """Points a living standby at the present leader."""
-        life.node.configure(epoch=self._nodes.state.epoch, follow=self._nodes.leader.node, synchronous=())
+        life.node.configure(
+            epoch=self._nodes.state.epoch,
+            follow=self._nodes.leader.node,
+            synchronous=self._when_promoted(life),
+        )
         if life.identity is not None:
             life.node.reload(life.identity)
+
+    def _when_promoted(self, life: Life) -> tuple[str, ...]:
+        """Policy strict: the rule lies ready in a standby, so that not even its first commits as primary go unconfirmed
+        (a rule that is changed at the promotion counts only once the checkpointer has read it)."""
+        return self._nodes.others(life.node.name) if self._settings.durability == "strict" else ()
 
     async def _restart_leader(self) -> None:
         """Starts the leader in place. Commits that waited for a standby when it died become visible now although no
@@ -161,7 +190,11 @@ class ClusterKeeper:
     async def start_standby(self, life: Life) -> None:
         """Starts a standby of the present leader. Raises ClusterError."""
         await life.node.fence()
-        life.node.configure(epoch=self._nodes.state.epoch, follow=self._nodes.leader.node, synchronous=())
+        life.node.configure(
+            epoch=self._nodes.state.epoch,
+            follow=self._nodes.leader.node,
+            synchronous=self._when_promoted(life),
+        )
         identity = life.node.start(standby=True)
         self._nodes.watch_exit(life, identity)
         life.failed_starts += 1  # taken back once it streams
@@ -170,7 +203,7 @@ class ClusterKeeper:
     async def _rejoin(self, life: Life) -> None:
         """Brings a node with another history back: keeps its diverged tail, rewinds it, else copies anew."""
         began, leader = time.monotonic(), self._nodes.leader
-        process.kill_all_in(life.node.folder)  # tools that a former supervisor left behind
+        life.node.end_tools()
         await life.node.fence()
         life.identity = None
         # From here until a standby is proven complete again, nothing may be promoted.
@@ -224,13 +257,21 @@ class ClusterKeeper:
         return entries[-1][1] if entries else None
 
     def _go_alone(self) -> None:
-        """Recorded first, then PostgreSQL is told; that wakes all commits that wait."""
-        self._nodes.record(alone=True, synchronous=())
+        """Recorded first, then PostgreSQL is told; that wakes all commits that wait. Safe to repeat."""
+        if self._confirming is not None:
+            self._confirming.cancel()
+        anew = not self._nodes.state.alone
+        if anew:
+            self._nodes.record(alone=True, synchronous=())
         self._set_confirming(())
-        self._events.write(
-            "alone",
-            f"{self._nodes.leader.node.name} GOES ON ALONE: commits are on one node only until a standby is back.",
-        )
+        leader = self._nodes.leader
+        if leader.seen is not None:
+            leader.seen = msgspec.structs.replace(leader.seen, confirming="")
+        if anew:
+            self._events.write(
+                "alone",
+                f"{self._nodes.leader.node.name} GOES ON ALONE: commits are on one node only until a standby is back.",
+            )
 
     def _set_confirming(self, names: tuple[str, ...]) -> None:
         leader = self._nodes.leader
@@ -245,6 +286,7 @@ class ClusterKeeper:
         loop in which the checkpointer publishes the rule to all sessions; from the position read then on, nothing is
         acknowledged without a standby, and once they have flushed that position they have everything before it."""
         leader, epoch = self._nodes.leader, self._nodes.state.epoch
+        identity = leader.identity
         try:
             if (
                 not self._nodes.state.alone
@@ -275,6 +317,8 @@ class ClusterKeeper:
                     if (
                         self._nodes.leader is leader
                         and self._nodes.state.epoch == epoch
+                        and leader.identity
+                        == identity  # one restarted meanwhile may have shown what only it has
                         and not any(self._nodes.life(name).busy for name in names)
                     ):
                         self._nodes.record(synchronous=tuple(sorted(names)), alone=False)
@@ -302,10 +346,12 @@ class ClusterKeeper:
         async def run() -> None:
             try:
                 await act
-            except (EveropenError, *PROBE_ERRORS) as error:
+            except Exception as error:
                 life.next_try = time.monotonic() + min(5.0, 0.5 * (1 + life.failed_starts))
                 self._events.write(
-                    "act_failed", f"{life.node.name}: {word} failed: {error}", node=life.node.name
+                    "act_failed",
+                    f"{life.node.name}: {word} failed: {error or type(error).__name__}",
+                    node=life.node.name,
                 )
             finally:
                 life.busy = None
@@ -314,10 +360,11 @@ class ClusterKeeper:
 
         self._task(run())
 
-    def _task(self, work: Coroutine[Any, Any, None]) -> None:
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def shut_down(self) -> None:
         """Stops looking and acting, then the leader, then the standbys, which receive its last WAL."""
@@ -325,6 +372,7 @@ class ClusterKeeper:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for life in self._nodes.leader_first():
+            life.node.end_tools()
             if life.identity is not None and not life.dead():
                 await life.node.shut_down(life.identity)
             else:

@@ -80,14 +80,15 @@ class Nodes:
 
     def record(self, **changes: Any) -> None:
         """Changes the durable facts; they are on disk when this returns."""
-        self._state = msgspec.structs.replace(self.state, **changes)
-        durable.save(self._state_file, self._state)
+        fresh = msgspec.structs.replace(self.state, **changes)
+        durable.save(self._state_file, fresh)  # on a full disk this raises, and then nothing was changed
+        self._state = fresh
         self.changed()
 
     def found(self, state: ClusterState) -> None:
         """Records the first facts of a new cluster."""
-        self._state = state
         durable.save(self._state_file, state)
+        self._state = state
 
     def life(self, name: str) -> Life:
         """One node's present."""
@@ -101,6 +102,10 @@ class Nodes:
     def others(self, name: str) -> tuple[str, ...]:
         """All nodes but one, in order."""
         return tuple(other for other in self._lives if other != name)
+
+    def can_be_asked(self, names: tuple[str, ...]) -> bool:
+        """Whether all of these nodes are here and live."""
+        return all(name in self._lives and not self._lives[name].dead() for name in names)
 
     def leader_first(self) -> list[Life]:
         """All nodes, the leader (where there is one yet) before those that receive its last WAL."""
@@ -139,6 +144,7 @@ class Nodes:
             detached_s=0.0 if life.detached_at is None else now - life.detached_at,
             stalled_s=now - life.progressed_at if attached else 0.0,
             failed_starts=life.failed_starts,
+            waits=seen is not None and not seen.in_recovery and bool(seen.confirming),
         )
 
     def forgive(self, gap_s: float) -> None:
@@ -231,7 +237,7 @@ class Nodes:
         asked, identity = time.monotonic(), life.identity
         try:
             seen = await probe(life.node, timeout_s=max(0.5, self._settings.hang_deadline_s))
-        except PROBE_ERRORS:
+        except Exception:  # whatever it was, it was no good answer; and nobody else looks if this ends
             return
         if life.identity != identity:
             return

@@ -69,6 +69,21 @@ CASES: dict[str, tuple[Snapshot, tuple[Action, ...]]] = {
     "two proven, the further one is promoted": (snapshot(DEAD, {"position": 900}, {"position": 1000}, state=BOTH), (Promote("node-3"),)),
     "a higher timeline beats a higher position": (
         snapshot(DEAD, {"timeline": 2, "position": 10}, {"position": 10_000}, state=BOTH), (Promote("node-2"),)),
+    "two proven, one got nothing since its start: how far it is can't be told": (
+        snapshot(DEAD, {}, {"position": 0}, state=BOTH), (RestartLeader(),)),
+    "leader dies, a proven one is not configured any more: restart": (
+        snapshot(DEAD, {}, state={"synchronous": ("node-2", "node-9")}), (RestartLeader(),)),
+    "leader not looked at yet: nobody may follow it": (
+        snapshot({"in_recovery": None}, GONE, state={"rejoin": ("node-2",), "alone": True}), ()),
+    "alone by record, and the primary does wait (a confirmation was broken off): tell it again": (
+        snapshot({"waits": True}, {**GONE, "detached_s": 1.1}, state={"alone": True, "synchronous": ()}),
+        (StartStandby("node-2"), GoAlone())),
+    "the standby dies while it is being confirmed: alone, at once": (
+        snapshot({"waits": True}, {**GONE, "detached_s": 1.1}, state={"alone": True, "synchronous": ()}, adjusting=True),
+        (StartStandby("node-2"), GoAlone())),
+    "the standby is away for a moment while it is being confirmed: nothing": (
+        snapshot({"waits": True}, {**GONE, "detached_s": 0.5}, state={"alone": True, "synchronous": ()}, adjusting=True),
+        (StartStandby("node-2"),)),
     "two proven, one can't be asked: restart": (snapshot(DEAD, {}, DEAD, state=BOTH), (RestartLeader(),)),
     "standby dies: start it, commits wait meanwhile": (snapshot({}, {**GONE, "detached_s": 0.1}), (StartStandby("node-2"),)),
     "standby away past the grace: alone": (snapshot({}, {**GONE, "detached_s": 1.1}), (StartStandby("node-2"), GoAlone())),
