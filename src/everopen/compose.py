@@ -189,7 +189,7 @@ def descriptor_arguments(descriptors: tuple[int, int, int]) -> tuple[str, ...]:
 
 def run_guardian(home: Home, descriptors: tuple[int, int, int], living: Identity | None = None) -> int:
     """Holds the sockets and keeps a supervisor alive until told to close."""
-    from everopen.recover import guardian
+    from everopen.recover import guardian, registry
 
     configuration, _ = load()
     return guardian.guard(
@@ -198,6 +198,7 @@ def run_guardian(home: Home, descriptors: tuple[int, int, int], living: Identity
         environment=dict(os.environ),
         beat=home.run / "supervisor.beat",
         beat_deadline_s=configuration.shop.beat_deadline_s,
+        serving=lambda: registry.serving(home.processes_file),
         supervisor=living,
     )
 
@@ -304,7 +305,11 @@ def main() -> int:
                 RUNNERS[role](home, arguments)
     except EveropenError as error:
         print(f"everopen: {error.cause}\n          {error.next_step}", file=sys.stderr, flush=True)
-        return 3 if arguments.role == "supervisor" else error.exit_code
+        if arguments.role == "supervisor":
+            from everopen.recover.supervisor import exit_code
+
+            return exit_code(home)
+        return error.exit_code
     return 0
 
 

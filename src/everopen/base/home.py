@@ -56,7 +56,8 @@ class Home:
         self.run.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, exist_ok=True)
         for folder in (self.run.parent, self.run):
             found = os.lstat(folder)
-            if not stat.S_ISDIR(found.st_mode) or (found.st_uid != os.geteuid() and folder == self.run):
+            owners = (os.geteuid(),) if folder == self.run else (os.geteuid(), 0)
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
                 raise StartError(
                     f"The runtime folder {folder} belongs to somebody else.",
                     "Remove it or set XDG_RUNTIME_DIR to a folder of your own.",

@@ -81,6 +81,10 @@ def down_command(timeout: float) -> int:
     """
     home = home_from_environment()
     living = registry.living(registry.load(home.processes_file))
+    patience = time.monotonic() + 10
+    while not living and _is_locked(home) and time.monotonic() < patience:  # one is just starting
+        time.sleep(0.05)
+        living = registry.living(registry.load(home.processes_file))
     by_role = {record.role: record for record in living}
     if not living:
         click.echo("No shop is running here.")
@@ -92,6 +96,7 @@ def down_command(timeout: float) -> int:
             "Run `everopen up` once: it takes them over; then close it.",
         )
     process.send(chief.identity, signal.SIGTERM)
+    process.send(chief.identity, signal.SIGCONT)  # it may have been stopped (Ctrl-Z)
     deadline = time.monotonic() + timeout
     while any(process.alive(record.identity) for record in living):
         if time.monotonic() > deadline:
@@ -118,6 +123,20 @@ def _lock(home: Home) -> int:
             "`everopen status` shows it, `everopen down` closes it.",
         ) from None
     return descriptor
+
+
+def _is_locked(home: Home) -> bool:
+    try:
+        descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _clear_leftovers(home: Home) -> None:
@@ -167,7 +186,11 @@ def _detached(home: Home) -> int:
         if child.poll() is not None:
             return child.returncode
         found = registry.load(home.processes_file)
-        if found is not None and found.phase == "open":
+        if (
+            found is not None
+            and found.phase == "open"
+            and any(entry.pid == child.pid for entry in found.processes)  # not what a killed one left
+        ):
             document = describe(found, TopologyReader(home.topology_file).current(), process.alive)
             if document["state"] != "closed":
                 click.echo(log.read_text(errors="replace")[shown:], nl=False)

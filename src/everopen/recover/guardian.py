@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from everopen.base import process
@@ -27,18 +27,19 @@ def guard(
     environment: Mapping[str, str],
     beat: Path,
     beat_deadline_s: float,
+    serving: Callable[[], bool],
     supervisor: Identity | None = None,
 ) -> int:
     """Keeps a supervisor running until a signal asks to close; returns the exit status for the shell.
 
-    `supervisor` is a living one to watch (this guardian replaces one that was killed). `command` gets
-    `--guardian PID:TICKS` appended."""
+    `serving` says whether the shop's processes live. `supervisor` is a living one to watch (this guardian replaces one
+    that was killed). `command` gets `--guardian PID:TICKS` appended."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
-    closing = False
+    closing = told = False
     begun: list[float] = []
     own = process.identify(os.getpid())
     assert own is not None
@@ -61,9 +62,11 @@ def guard(
             poller.poll(1000)
             for received in _drain(reading):
                 if received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and not closing:
-                    closing = True
+                    closing = told = True
                     process.send(supervisor, signal.SIGCONT)
                     process.send(supervisor, signal.SIGTERM)
+            if closing and not told and beat.exists():  # it listens to signals from its first beat on
+                told = process.send(supervisor, signal.SIGTERM)
             status = _ended(supervisor)
             if status is None and not closing and _silent_s(beat, started) > beat_deadline_s:
                 print_safely(
@@ -71,10 +74,17 @@ def guard(
                 )
                 process.send(supervisor, signal.SIGKILL)
                 started = time.monotonic()
-        if closing or status == FATAL:
-            return FATAL if status == FATAL else 0
-        print_safely("The supervisor ended unasked; starting another (the shop goes on meanwhile).")
-        supervisor = None
+        if status == FATAL:
+            return FATAL
+        if closing and (status == 0 or not serving() or len(begun) > 5):
+            return 0 if not serving() else 1
+        if closing:
+            print_safely(
+                "The supervisor ended in the middle of closing; starting another that goes on with it."
+            )
+        else:
+            print_safely("The supervisor ended unasked; starting another (the shop goes on meanwhile).")
+        supervisor, told = None, False
 
 
 def _drain(descriptor: int) -> bytes:

@@ -61,6 +61,11 @@ def load(path: Path) -> Registry | None:
     return registry if registry.boot == process.boot_id() else None
 
 
+def serving(path: Path) -> bool:
+    """Whether anything but guardian and supervisor lives: a shop that must not be left to itself."""
+    return any(record.role not in ("guardian", "supervisor") for record in living(load(path)))
+
+
 def living(registry: Registry | None) -> list[ProcessRecord]:
     """The records whose very process still lives."""
     return (

@@ -32,7 +32,7 @@ from everopen.recover import registry
 from everopen.recover.children import Children, ChildSpec
 from everopen.recover.decide import decide
 from everopen.recover.keeper import ClusterKeeper
-from everopen.recover.nodes import Nodes
+from everopen.recover.nodes import PROBE_ERRORS, Nodes
 from everopen.recover.registry import ProcessRecord, Registry
 from everopen.recover.settings import RecoverSettings
 from everopen.telemetry.events import EventLog, complain
@@ -90,6 +90,7 @@ class Supervisor:
         self._since = time.time()
         self._phase: Literal["starting", "open", "stopping"] = "starting"
         self._sentence = ""
+        self._problem = ""
         last = TopologyReader(wiring.home.topology_file).current()
         self._published = last or Topology(epoch=0)
         self._saved: Registry | None = None
@@ -102,8 +103,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         self._watch_guardian()
-        living = registry.living(registry.load(self._wiring.home.processes_file))
-        starting = loop.create_task(self._start(living))
+        # Before anything is saved: a supervisor that ends early must not leave a list without those that live.
+        self._adopt(registry.living(registry.load(self._wiring.home.processes_file)))
+        starting = loop.create_task(self._start())
         beat = loop.create_task(self._beat())
         try:
             while not starting.done() and not self._stopping:
@@ -147,24 +149,38 @@ class Supervisor:
     async def _turn(self) -> None:
         """Observe, decide, act, publish."""
         self._children.turn()
+        await self._turn_nodes(quiet=False)
+
+    async def _turn_nodes(self, *, quiet: bool) -> None:
         decision = decide(self._nodes.snapshot())
         if decision.sentence != self._sentence:
             self._events.write(
-                "decision", decision.sentence, quiet=not decision.actions and self._phase == "starting"
+                "decision",
+                decision.sentence,
+                quiet=quiet or (not decision.actions and self._phase == "starting"),
             )
             self._sentence = decision.sentence
+        problem = ""
         for action in decision.actions:
             try:
                 await self._keeper.act(action)
-            except (EveropenError, OSError, TimeoutError) as error:
-                self._events.write("act_failed", f"{type(action).__name__} failed: {error}")
-        self._publish()
+            except (EveropenError, *PROBE_ERRORS) as error:
+                problem = f"{type(action).__name__} failed: {error or type(error).__name__}"
+        try:
+            self._publish()
+        except (
+            OSError
+        ) as error:  # a full disk: all go on with what they last read, and the next turn tries again
+            problem = f"The topology can't be published: {error}"
+        if problem and problem != self._problem:  # once per problem: this is tried many times a second
+            self._events.write("act_failed", problem)
+        self._problem = problem
 
     # -- start -----------------------------------------------------------------------------------------------------
 
-    async def _start(self, living: list[ProcessRecord]) -> None:
-        wiring = self._wiring
-        for spec in wiring.children:
+    def _adopt(self, living: list[ProcessRecord]) -> None:
+        """Takes over what a former supervisor started and what lives."""
+        for spec in self._wiring.children:
             self._children.want(spec)
         adopted = [record.name for record in living if self._nodes.exists() and self._nodes.adopt(record)]
         adopted += [record.name for record in living if self._children.adopt(record)]
@@ -173,9 +189,16 @@ class Supervisor:
                 "adopted",
                 f"A new supervisor took over {len(adopted)} living processes: {', '.join(sorted(adopted))}.",
             )
-        self._cold = not self._nodes.exists() or self._nodes.leader.dead()
-        if adopted and not self._cold:
+        for record in living:
+            if record.role == "standby" and record.name not in adopted:
+                process.send(
+                    record.identity, signal.SIGINT
+                )  # the settings want fewer than when it was started
+        self._cold = not self._nodes.exists() or (self._nodes.leader.dead() and not adopted)
+        if self._children.ready("gateway") and not self._cold:
             self._phase = "open"
+
+    async def _start(self) -> None:
         if self._cold:
             self._check_room()
         if not self._nodes.exists():
@@ -200,6 +223,7 @@ class Supervisor:
         """Makes the cluster. Until the facts are recorded at the end, whatever lies here took no order and is redone."""
         first = self._wiring.nodes[0]
         for node in self._wiring.nodes:
+            node.end_tools()  # the initdb of a start that was killed still writes here
             await node.fence()
             if node.folder.exists():
                 shutil.rmtree(node.folder)
@@ -216,7 +240,13 @@ class Supervisor:
         self._events.write("start", "Making the tables and opening with the catalogue …")
         await self._wiring.prepare(first, True)
         names = tuple(node.name for node in self._wiring.nodes)
-        self._nodes.found(ClusterState(epoch=1, leader=first.name, nodes=names, alone=True, rejoin=names[1:]))
+        waits = self._wiring.cluster.durability == "strict" and len(names) > 1
+        if waits:
+            first.configure(epoch=1, follow=None, synchronous=names[1:])
+            first.reload(identity)
+        self._nodes.found(
+            ClusterState(epoch=1, leader=first.name, nodes=names, alone=not waits, rejoin=names[1:])
+        )
         if names[1:]:
             self._events.write("start", f"Copying it to {', '.join(names[1:])} (synchronous standby) …")
 
@@ -230,12 +260,12 @@ class Supervisor:
                     f"The data of {name} was made by PostgreSQL {major}, the programs here are {self._wiring.major}.",
                     "Set cluster.postgres_bin to PostgreSQL of that version, or dump and restore with pg_dump. Nothing was changed.",
                 )
-        new = tuple(node.name for node in self._wiring.nodes if node.name not in nodes.state.nodes)
-        if new:
-            nodes.record(
-                nodes=tuple(node.name for node in self._wiring.nodes),
-                rejoin=tuple(sorted({*nodes.state.rejoin, *new})),
-            )
+        wanted = tuple(node.name for node in self._wiring.nodes)
+        if (
+            wanted != nodes.state.nodes
+        ):  # one that was left out for a while may know another history when it is back
+            new = {name for name in wanted if name not in nodes.state.nodes}
+            nodes.record(nodes=wanted, rejoin=tuple(sorted({*nodes.state.rejoin, *new})))
         if nodes.leader.dead():
             self._events.write(
                 "start", f"Starting {nodes.leader.node.name} (primary, epoch {nodes.state.epoch}) …"
@@ -255,11 +285,7 @@ class Supervisor:
             failed = results[0]
             if not isinstance(failed, BaseException):
                 await self._wiring.prepare(nodes.leader.node, False)
-            elif (
-                isinstance(failed, ClusterError)
-                and proven
-                and not any(nodes.life(name).dead() for name in proven)
-            ):
+            elif isinstance(failed, ClusterError) and proven and nodes.can_be_asked(proven):
                 # It wrote nothing since, so what was proven when it ended still is: the loop will promote.
                 self._events.write(
                     "leader_lost",
@@ -276,7 +302,7 @@ class Supervisor:
         """Turns the loop until commits are confirmed (or policy and time say to go on), so that orders start safe."""
         began = time.monotonic()
         while time.monotonic() - began < 60.0 and not self._stopping:
-            await self._turn_nodes()
+            await self._turn_nodes(quiet=True)
             state = self._nodes.state
             leader_ready = self._nodes.primary_view() is not None
             if leader_ready and (state.synchronous or not self._nodes.others(state.leader)):
@@ -289,15 +315,6 @@ class Supervisor:
                 await asyncio.wait_for(self._wake.wait(), 0.05)
             except TimeoutError:
                 pass
-
-    async def _turn_nodes(self) -> None:
-        decision = decide(self._nodes.snapshot())
-        if decision.sentence != self._sentence:
-            self._events.write("decision", decision.sentence, quiet=True)
-            self._sentence = decision.sentence
-        for action in decision.actions:
-            await self._keeper.act(action)
-        self._publish()
 
     # -- publishing ------------------------------------------------------------------------------------------------
 
@@ -382,12 +399,17 @@ class Supervisor:
         if self._stopping:
             return
         command = [*self._wiring.guardian_command, "--supervisor", f"{self._own.pid}:{self._own.start_ticks}"]
-        self._guardian = process.spawn(
-            command,
-            log=self._wiring.home.logs / "guardian.log",
-            keep_descriptors=self._wiring.descriptors,
-            environment=self._wiring.environment,
-        )
+        try:
+            self._guardian = process.spawn(
+                command,
+                log=self._wiring.home.logs / "guardian.log",
+                keep_descriptors=self._wiring.descriptors,
+                environment=self._wiring.environment,
+            )
+        except OSError as error:
+            self._events.write("guardian_failed", f"The guardian ended and can't be replaced: {error}")
+            asyncio.get_running_loop().call_later(5.0, self._replace_guardian)
+            return
         self._guardian_since = time.time()
         self._events.write(
             "guardian",
@@ -403,7 +425,12 @@ class Supervisor:
     async def _close(self) -> None:
         """Closes in the order of the requests: no new ones, finish the old ones, then the database."""
         self._phase = "stopping"
-        self._save_registry()
+        try:
+            self._save_registry()
+        except OSError as error:
+            self._events.write(
+                "registry_failed", f"The list of processes can't be written: {error}", quiet=True
+            )
         self._events.write("stop", "Closing: gateways finish their requests …")
         await self._children.stop("gateway")
         for role in ("worker", "payments", "console"):
@@ -434,7 +461,7 @@ def main(wiring: Wiring) -> int:
         if error.__cause__ is not None:
             _log_details(wiring.home, error)
         complain(f"\neveropen: {error.cause}\n          {error.next_step}")
-        return StartError.exit_code
+        return exit_code(wiring.home)
     except Exception as error:
         _log_details(wiring.home, error)
         complain(
@@ -442,6 +469,11 @@ def main(wiring: Wiring) -> int:
         )
         return 1
     return 0
+
+
+def exit_code(home: Home) -> int:
+    """Of a supervisor that can't start: the guardian gives up only where no shop is left to mind."""
+    return 1 if registry.serving(home.processes_file) else StartError.exit_code
 
 
 def _log_details(home: Home, error: Exception) -> None:
