@@ -15,9 +15,9 @@ import resource
 from everopen.base import process
 from everopen.base.clock import Rng
 from everopen.base.process import Identity
-from everopen.drill.faults import squeeze
 from everopen.drill.faults.fault import HANG, Injected, Promise
-from everopen.drill.faults.victims import as_data, choose, identities, may_touch, missing_role
+from everopen.drill.faults.limits import limits_of, may_limit, set_limits
+from everopen.drill.faults.victims import as_data, choose, identities, living, missing_role
 from everopen.drill.ground import Ground
 
 PROMISES: dict[str, Promise] = {
@@ -40,14 +40,18 @@ class IoErrors:
 
     def missing(self, ground: Ground) -> str | None:
         """Why it can't be run here."""
-        return missing_role(ground, self.role) or may_touch(ground, self.role)
+        if sentence := missing_role(ground, self.role):
+            return sentence
+        for victim in living(ground, self.role)[:1]:
+            return may_limit(victim.main, resource.RLIMIT_FSIZE)
+        return None
 
     def inject(self, ground: Ground, rng: Rng) -> Injected:
         """Forbids."""
         victim = choose(ground, self.role, rng)
-        before = resource.prlimit(victim.main.pid, resource.RLIMIT_FSIZE)
+        before = limits_of(victim.main.pid, resource.RLIMIT_FSIZE)
         for identity in victim.all:
-            squeeze.restore(identity, resource.RLIMIT_FSIZE, (0, before[1]))
+            set_limits(identity, resource.RLIMIT_FSIZE, (0, before[1]))
         return Injected(
             f"writes of {victim.name} fail",
             victim.pids,
@@ -58,7 +62,7 @@ class IoErrors:
         """Allows again, also to children that were born meanwhile."""
         soft, hard = injected.data["before"]
         for victim in _still_there(ground, injected):
-            squeeze.restore(victim, resource.RLIMIT_FSIZE, (soft, hard))
+            set_limits(victim, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _still_there(ground: Ground, injected: Injected) -> list[Identity]:

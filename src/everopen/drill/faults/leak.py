@@ -13,8 +13,9 @@ from collections.abc import Callable
 from everopen.base.clock import Rng
 from everopen.drill.faults import squeeze
 from everopen.drill.faults.fault import NOT_COVERED, Injected
+from everopen.drill.faults.limits import may_limit, set_limits
 from everopen.drill.faults.squeeze import Squeeze
-from everopen.drill.faults.victims import as_data, choose, identities, may_touch, missing_role
+from everopen.drill.faults.victims import as_data, choose, identities, living, missing_role
 from everopen.drill.ground import Ground
 
 MIB = 2**20
@@ -41,7 +42,11 @@ class Leak:
 
     def missing(self, ground: Ground) -> str | None:
         """Why it can't be run here."""
-        return missing_role(ground, self.role) or may_touch(ground, self.role)
+        if sentence := missing_role(ground, self.role):
+            return sentence
+        for victim in living(ground, self.role)[:1]:
+            return may_limit(victim.main, KINDS[self.kind][0])
+        return None
 
     def inject(self, ground: Ground, rng: Rng) -> Injected:
         """Begins to squeeze; it goes on by itself."""
@@ -62,4 +67,4 @@ class Leak:
         if squeezing is not None:
             squeezing.stop()
         soft, hard = injected.data["before"]
-        squeeze.restore(identities(injected.data["identities"])[0], KINDS[self.kind][0], (soft, hard))
+        set_limits(identities(injected.data["identities"])[0], KINDS[self.kind][0], (soft, hard))

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from everopen.base import process
 from everopen.base.process import Identity
+from everopen.drill.faults.limits import limits_of, set_limits
 
 STEPS = 10
 STEP_S = 0.4
@@ -40,7 +40,7 @@ class Squeeze(threading.Thread):
         super().__init__(daemon=True, name="drill-squeeze")
         self._victim, self._kind, self._used = victim, kind, used
         self._room, self._least = room, least
-        self.before = resource.prlimit(victim.pid, kind)
+        self.before = limits_of(victim.pid, kind)
         self._enough = threading.Event()
 
     def run(self) -> None:
@@ -55,24 +55,14 @@ class Squeeze(threading.Thread):
 
     def lower(self, room: int) -> None:
         """Leaves so much above the present use. Raises OSError when the process is gone."""
-        if not process.alive(self._victim):
-            raise ProcessLookupError(self._victim.pid)
         hard = self.before[1]
         limit = self._used(self._victim.pid) + room
         wanted = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.prlimit(self._victim.pid, self._kind, (wanted, hard))
+        if not set_limits(self._victim, self._kind, (wanted, hard)):
+            raise ProcessLookupError(self._victim.pid)
 
     def stop(self) -> None:
         """Lowers no more; the limit stays."""
         self._enough.set()
         if self.is_alive():
             self.join(2.0)
-
-
-def restore(victim: Identity, kind: int, before: tuple[int, int]) -> None:
-    """The limit as it was, when the process still lives."""
-    try:
-        if process.alive(victim):
-            resource.prlimit(victim.pid, kind, before)
-    except (OSError, ValueError):
-        pass
