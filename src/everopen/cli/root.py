@@ -20,6 +20,7 @@ COMMANDS = {
     "import": ("everopen.cli.import_catalog", "import_group"),
     "replay": ("everopen.cli.replay", "replay_command"),
     "bench": ("everopen.bench.commands", "bench_group"),
+    "drill": ("everopen.drill.commands", "drill_group"),
     "events": ("everopen.cli.status", "events_command"),
     "completion": ("everopen.cli.completion", "completion_command"),
 }

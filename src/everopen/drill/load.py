@@ -11,6 +11,7 @@ connection broke once more under the same key. Everything is bounded: connection
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import sys
@@ -258,6 +259,8 @@ class Load:
         patience = self._settings.attempt_s
         while True:
             await asyncio.sleep(SWEEP_S)
+            if self._settings.parent and os.getppid() != self._settings.parent:
+                self.stop()  # whoever wanted this load is gone
             now = time.perf_counter()
             oldest = now - self._settings.timeout_s
             for request in [request for request in self._open if request.due < oldest]:
@@ -357,6 +360,7 @@ def run_load(
     show_default=True,
     help="At most (open loop).",
 )
+@click.option("--parent", type=int, default=0, help="End when this parent process is gone.")
 @click.option("--seed", type=int, help="Repeats arrivals and choices.")
 @click.option(
     "--ledger", type=click.Path(path_type=Path), help="Write acknowledged orders here (JSON lines)."

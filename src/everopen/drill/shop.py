@@ -25,22 +25,25 @@ STOP_S_MAX = 60.0
 
 
 class ScratchShop(Ground):
-    """Use as `with`. Environment variables (`EVEROPEN_SECTION_NAME`) change its settings."""
+    """Use as `with`. Environment variables (`EVEROPEN_SECTION_NAME`) change its settings. `disk_mb`: its home lies on a file
+    system of its own of that size, where this machine lets us (root, loop devices), so that it can be filled to the brim."""
 
     def __init__(
         self,
         settings: Mapping[str, str] | None = None,
         *,
         keep: bool = False,
+        disk_mb: int = 0,
         rng: Rng | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="everopen-drill-"))
         folder.chmod(0o711)  # the unprivileged account must be able to pass through
         (folder / "everopen.toml").write_text("")
+        self._disk = _small_disk(folder, disk_mb) if disk_mb else None
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("EVEROPEN_")},
-            "EVEROPEN_HOME": str(folder / "home"),
+            "EVEROPEN_HOME": str((self._disk or folder) / "home"),
             "EVEROPEN_CONFIG": str(folder / "everopen.toml"),
             "EVEROPEN_SHOP_PORT": "0",
             "EVEROPEN_CONSOLE_PORT": "0",
@@ -65,6 +68,9 @@ class ScratchShop(Ground):
                     self.home.payments_books.parent,
                 ):  # links, when the home can't be entered
                     shutil.rmtree(path.resolve(), ignore_errors=True)
+            if self._disk is not None:
+                subprocess.run(["umount", "--lazy", str(self._disk)], capture_output=True, check=False)
+            if not self._keep:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> float:
@@ -124,3 +130,22 @@ class ScratchShop(Ground):
             self._child.kill()
         self._child.wait()
         self._child = None
+
+
+def _small_disk(folder: Path, size_mb: int) -> Path | None:
+    """A file system in a file (so that fsync costs what it costs), mounted in `folder`; None where that can't be."""
+    if os.geteuid() != 0 or not (shutil.which("mkfs.ext4") and shutil.which("mount")):
+        return None
+    image, disk = folder / "disk.img", folder / "disk"
+    disk.mkdir()
+    with open(image, "wb") as handle:
+        handle.truncate(size_mb * 2**20)
+    for command in (
+        ["mkfs.ext4", "-q", "-F", "-m", "0", str(image)],
+        ["mount", "-o", "loop", str(image), str(disk)],
+    ):
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            image.unlink()
+            return None
+    disk.chmod(0o711)
+    return disk

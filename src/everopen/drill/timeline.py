@@ -6,6 +6,7 @@ own ledger afterwards, because only clients know what was felt.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -80,13 +81,16 @@ def label(
         group: starts[order[index + 1]] if index + 1 < len(order) else ended
         for index, group in enumerate(order)
     }
-    slow = sorted(troubled, key=lambda request: request.over)
+    slow = sorted(troubled, key=lambda request: request.due)
+    dues = [request.due for request in slow]
+    longest_s = max((request.over - request.due for request in slow), default=0.0)
     broken = sorted(broken_at)
     for entry in entries:
         entry.end = until[entry.group]
-        for request in slow:
-            # Due before the fault and over after it: it was under way when the fault struck.
-            if request.over < entry.start - early_s or request.due >= entry.end - early_s:
+        # Due before the fault and over after it: it was under way when the fault struck.
+        first = bisect_left(dues, entry.start - early_s - longest_s)
+        for request in slow[first : bisect_left(dues, entry.end - early_s)]:
+            if request.over < entry.start - early_s:
                 continue
             felt_from = max(request.due, entry.start)
             if entry.effect is None or felt_from < entry.effect:
@@ -97,7 +101,7 @@ def label(
                 entry.failed += 1
                 if entry.failure is None or felt_from < entry.failure:
                     entry.failure = felt_from
-        entry.broken_connections = sum(1 for at in broken if entry.start - early_s <= at < entry.end)
+        entry.broken_connections = bisect_left(broken, entry.end) - bisect_left(broken, entry.start - early_s)
 
 
 def at_once(entries: Sequence[Entry], at: float) -> list[str]:

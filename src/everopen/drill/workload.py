@@ -40,6 +40,8 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
     queue_max: int = 20_000
     requests_max: int = 5_000_000
     key_prefix: str = ""
+    parent: int = 0
+    """Pid of the process that wants this load; without it the load ends. 0: nobody."""
 
 
 KINDS = {
