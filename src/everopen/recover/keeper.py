@@ -36,6 +36,7 @@ class ClusterKeeper:
 
     def watch(self) -> None:
         """Has the nodes probed for as long as the supervisor runs."""
+        self._nodes.nobody_looked()  # at once: the next decision comes before the task's first step
         self._task(self._nodes.watch_all())
 
     # -- acting ----------------------------------------------------------------------------------------------------

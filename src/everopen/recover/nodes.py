@@ -199,10 +199,13 @@ class Nodes:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
+    def nobody_looked(self) -> None:
+        """No node is to blame for its silence until now."""
+        for life in self._lives.values():
+            life.last_good = time.monotonic()
+
     async def watch_all(self) -> None:
         """Probes every node until cancelled."""
-        for life in self._lives.values():
-            life.last_good = time.monotonic()  # nobody has looked until now
         async with asyncio.TaskGroup() as group:
             for life in self._lives.values():
                 group.create_task(self._probe_forever(life))
