@@ -56,6 +56,7 @@ DECLARE
     placed_n integer := orders_n;
     free_n integer;
     dearest bigint;
+    first_codes smallint[];
     -- Far from what a bigint holds, so that sums over millions of orders fit one too; a number that JavaScript reads exactly.
     total_max constant bigint := 1000000000000;
     known_ord integer[];
@@ -115,35 +116,39 @@ BEGIN
                   SELECT x.sku_id, x.on_hand - x.reserved AS free FROM stock x WHERE x.sku_id = d.id FOR NO KEY UPDATE) t
            ) s;
 
-    -- The totals. (One row of nothing per order keeps the places of orders without lines.)
-    SELECT array_agg(t.total), count(*) FILTER (WHERE t.total = 0), max(t.total)
-      INTO o_totals, free_n, dearest
-      FROM (SELECT least(sum(l.quantity * l.price), total_max + 1)::bigint AS total
-              FROM (SELECT u.ord, u.quantity, u.price
-                      FROM unnest(p_line_orders, p_line_quantities, o_prices) AS u (ord, quantity, price)
-                    UNION ALL SELECT g.ord, 0, 0 FROM generate_series(1, orders_n) AS g (ord)) l
-             GROUP BY l.ord ORDER BY l.ord) t;
-    IF dearest > total_max THEN
-        plain := false;
+    -- 5. Something is out of the ordinary: decide one by one. Orders of too much money are found by their totals, and then
+    -- the others are decided once more: a refused order takes no goods. (Totals first would cost a sold-out rush more.)
+    first_codes := o_codes;
+    LOOP
+        IF NOT (plain AND fits AND NOT has_gap) THEN
+            SELECT d.codes, d.need, d.skus, d.available, d.requested
+              INTO o_codes, sku_need, o_detail_skus, o_detail_available, o_detail_requested
+              FROM decide_orders(
+                  first_codes, p_references, p_carts, p_cart_versions, p_line_orders, p_line_skus, p_line_quantities,
+                  line_ids, o_prices, line_tracked, sku_ids, sku_free) d;
+            placed_n := cardinality(array_positions(o_codes, 0::smallint));
+        END IF;
+        IF placed_n = 0 THEN
+            RETURN;
+        END IF;
+        -- (One row of nothing per order keeps the places of orders without lines.)
+        SELECT array_agg(t.total), count(*) FILTER (WHERE t.total = 0), max(t.total)
+          INTO o_totals, free_n, dearest
+          FROM (SELECT least(sum(l.quantity * l.price), total_max + 1)::bigint AS total
+                  FROM (SELECT u.ord, u.quantity, u.price
+                          FROM unnest(p_line_orders, p_line_quantities, o_prices) AS u (ord, quantity, price)
+                        UNION ALL SELECT g.ord, 0, 0 FROM generate_series(1, orders_n) AS g (ord)) l
+                 GROUP BY l.ord ORDER BY l.ord) t;
+        EXIT WHEN dearest <= total_max;
+        plain := true;
         FOR i IN 1 .. orders_n LOOP
             IF o_codes[i] = 0 AND o_totals[i] > total_max THEN
-                o_codes[i] := 13;
+                first_codes[i] := 13;
+                plain := false;
             END IF;
         END LOOP;
-    END IF;
-
-    -- 5. Something is out of the ordinary: decide one by one.
-    IF NOT (plain AND fits AND NOT has_gap) THEN
-        SELECT d.codes, d.need, d.skus, d.available, d.requested
-          INTO o_codes, sku_need, o_detail_skus, o_detail_available, o_detail_requested
-          FROM decide_orders(
-              o_codes, p_references, p_carts, p_cart_versions, p_line_orders, p_line_skus, p_line_quantities,
-              line_ids, o_prices, line_tracked, sku_ids, sku_free) d;
-        placed_n := cardinality(array_positions(o_codes, 0::smallint));
-    END IF;
-    IF placed_n = 0 THEN
-        RETURN;
-    END IF;
+        EXIT WHEN plain;
+    END LOOP;
 
     -- 6. Write.
     UPDATE stock t SET reserved = t.reserved + sku_need[array_position(sku_ids, t.sku_id)]
