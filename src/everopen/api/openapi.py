@@ -35,7 +35,9 @@ def document(table: Sequence[Route], *, shop_name: str, version: str) -> dict[st
             "title": f"{shop_name} API",
             "version": version,
             "description": "Errors are problem documents (RFC 9457). A request with an `Idempotency-Key` counts once, "
-            "however often it is sent.",
+            "however often it is sent. The gateway in front answers for itself where a request is not well-formed HTTP or "
+            "no worker takes it (400, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505), as problem documents of type "
+            "`about:blank`.",
         },
         "paths": paths,
         "components": {

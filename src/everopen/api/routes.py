@@ -226,10 +226,10 @@ def refusals_of(route: Route) -> tuple[str, ...]:
     """Every problem that a call can answer, with those that follow from its row."""
     found = [*route.refusals]
     if route.body is not None:
-        found += ["bad-input", "too-large", "bad-content-type", "slow-body"]
+        found += ["too-large", "bad-content-type", "slow-body"]
     if route.staff:
         found += ["no-operator", "not-operator"]
     if route.keyed:
         found += ["bad-key", "key-reused"]
-    found += ["internal", "unavailable"]
+    found += ["bad-input", "internal", "unavailable"]  # an address may hold a NUL, or too many parameters
     return tuple(sorted(set(found), key=lambda name: (PROBLEMS[name].status, name)))

@@ -122,6 +122,22 @@ def test_real_answers_fit_the_document(shop: ShopUnderTest, document: dict[str, 
         assert errors_of(answer.json(), schema, components) == [], name
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "called"),
+    [
+        ("get", "/api/products/{sku}", "/api/products/%00"),
+        ("get", "/api/orders/{id}", "/api/orders/1?" + "a=1&" * 60),
+        ("get", "/api/cart", "/api/cart?" + "a=1&" * 60),
+        ("delete", "/api/cart/lines/{sku}", "/api/cart/lines/%00"),
+    ],
+)
+def test_an_odd_address_is_refused_as_the_document_says(
+    shop: ShopUnderTest, document: dict[str, Any], method: str, path: str, called: str
+) -> None:
+    answer = shop.client.request(method.upper(), called)
+    assert str(answer.status_code) in document["paths"][path][method]["responses"]
+
+
 def test_refusals_fit_the_document(shop: ShopUnderTest, document: dict[str, Any]) -> None:
     components = document["components"]["schemas"]
     for answer in (
