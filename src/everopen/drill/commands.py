@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from everopen.base.clock import Rng
@@ -31,6 +29,7 @@ from everopen.drill.plan import BUILT_IN, Plan, built_in, load_plan
 from everopen.drill.report import print_report
 from everopen.drill.run import run_plan
 from everopen.drill.shop import ScratchShop
+from everopen.telemetry.screen import open_screen
 
 
 class DrillRefused(EveropenError):
@@ -75,7 +74,7 @@ def list_command(as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"plans": plans, "faults": faults, "checkers": checkers}, indent=2))
         return 0
-    console = Console()
+    console = open_screen()
     for title, rows in (("plans", plans), ("faults", faults), ("checkers", checkers)):
         table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
         for _ in range(2):
@@ -151,11 +150,13 @@ def run_command(
     if home is not None:
         environment["EVEROPEN_HOME"] = str(home.absolute())
     drills = Path(_home_of(environment)) / "drills"
-    screen = Console(stderr=True, highlight=False)
+    screen = open_screen(stderr=True)
     begun = time.monotonic()
 
     def say(text: str) -> None:
-        screen.print(f"[dim]{time.monotonic() - begun:7.1f} s[/]  {text}", markup=True, soft_wrap=True)
+        screen.print(
+            f"[dim]{time.monotonic() - begun:7.1f} s[/]  {text}", markup=True, soft_wrap=True, highlight=False
+        )
 
     with _ground(plan, scratch, environment, seed, keep=keep, say=say) as ground:
         if not ground.scratch and not yes_production and marked_production(ground):
@@ -173,7 +174,7 @@ def run_command(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
     else:
-        print_report(_screen(), report)
+        print_report(open_screen(), report)
         click.echo(f"Kept in {folder} (report.html, report.json, telemetry.jsonl).")
     return 0 if report.ok else 1
 
@@ -201,7 +202,7 @@ def report_command(name: str | None, every: bool, as_json: bool, html: Path | No
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
     else:
-        print_report(_screen(), report)
+        print_report(open_screen(), report)
         click.echo(f"Kept in {folder}.")
     return 0 if report.ok else 1
 
@@ -226,13 +227,8 @@ def _list_runs(drills: Path, as_json: bool) -> int:
             "[green]ok[/]" if row["ok"] else "[bold red]FAILED[/]", str(row["name"]),
             *(f"{row[key]:,}" for key in ("faults", "orders", "failed", "lost")),
         )  # fmt: skip
-    Console().print(table)
+    open_screen().print(table)
     return 0
-
-
-def _screen() -> Console:
-    """A terminal as wide as it is; elsewhere wide enough for the tables."""
-    return Console() if sys.stdout.isatty() else Console(width=150)
 
 
 def _adjusted(plan: Plan, rate: float | None, only: tuple[str, ...]) -> Plan:

@@ -122,15 +122,16 @@ def _settled(ground: Ground) -> Audit:
 
 
 def episodes(entries: Sequence[Entry], promises: Mapping[str, Promise]) -> list[Episode]:
-    """The timeline with its promises. A promise is about one fault: faults that overlap are promised only what the more
-    patient of them is, and two that may hit both nodes at once nothing about single requests."""
+    """The timeline with its promises. A promise is about one fault. Under several at once no wait is promised (who kills the
+    primary together with the supervisor waits for both), and nothing about single requests when both nodes may be hit."""
     found = []
     for entry in entries:
         promise = promises[entry.fault]
-        if _hits_node(entry) and any(
-            other is not entry and _hits_node(other) and _overlap(entry, other) for other in entries
-        ):
-            promise = msgspec.structs.replace(promise, failed="not covered", wait_s_max=None)
+        others = [other for other in entries if other is not entry and _overlap(entry, other)]
+        if others:
+            promise = msgspec.structs.replace(promise, wait_s_max=None)
+        if _hits_node(entry) and any(map(_hits_node, others)):
+            promise = msgspec.structs.replace(promise, failed="not covered")
         episode = Episode.of(entry, promise)
         found.append(msgspec.structs.replace(episode, end=max(episode.end, entry.whole or 0.0)))
     return sorted(found, key=lambda episode: episode.start)

@@ -31,7 +31,7 @@ p {{ margin: 4px 0; }} .faint {{ color: {FAINT}; }}
 section {{ background: #fff; border: 1px solid #dfe4e9; border-radius: 10px; padding: 18px 20px; margin-top: 16px; overflow-x: auto; }}
 .verdict {{ display: inline-block; font-weight: 600; padding: 3px 12px; border-radius: 99px; font-size: 14px; color: #fff; margin-left: 12px;
   vertical-align: 4px; }}
-.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 14px 10px; }}
+.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 14px 10px; }}
 .tiles div b {{ display: block; font-size: 23px; line-height: 1.2; font-variant-numeric: tabular-nums; }}
 .tiles div {{ color: {FAINT}; font-size: 13px; }} .tiles b {{ color: {INK}; }} .tiles b.bad {{ color: {RED}; }} .tiles b.good {{ color: {GREEN}; }}
 table {{ border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }}

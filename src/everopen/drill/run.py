@@ -27,6 +27,7 @@ from everopen.drill.report import Report
 from everopen.drill.sampling import Sampler
 from everopen.drill.timeline import Entry, NotRun, Slow, label
 from everopen.drill.wire import Target
+from everopen.telemetry.events import read_events
 
 OVERRUN = 2.0
 """The load ends by itself after so many times the planned length."""
@@ -276,6 +277,7 @@ def run_plan(
     (folder / "telemetry.jsonl").write_bytes(
         telemetry_lines(striker.entries, sampler.samples, result.seconds)
     )
+    _keep_events(ground, folder, began)
     (folder / "timeline.json").write_bytes(msgspec.json.format(msgspec.json.encode(striker.entries)))
     return report
 
@@ -292,3 +294,9 @@ def _runnable(plan: Plan, ground: Ground, faults: Mapping[str, Fault]) -> tuple[
 def _skipped(names: Sequence[str]) -> list[NotRun]:
     reason = "When its time came there was nothing to break (the shop was still busy recovering)."
     return [NotRun(name, names.count(name), reason) for name in dict.fromkeys(names)]
+
+
+def _keep_events(ground: Ground, folder: Path, began: float) -> None:
+    """What the shop itself said meanwhile: the first thing to read when a checker failed."""
+    events = [event for event in read_events(ground.home.events_file, last=20_000) if event.at >= began]
+    (folder / "events.jsonl").write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in events))
