@@ -103,6 +103,7 @@ def run_supervisor(home: Home, arguments: argparse.Namespace) -> int:
 
     from everopen.recover import supervisor
     from everopen.recover.children import ChildSpec
+    from everopen.recover.startup import Wiring
 
     configuration, _ = load()
     account = service_account(configuration.cluster.run_as_user)
@@ -152,7 +153,7 @@ def run_supervisor(home: Home, arguments: argparse.Namespace) -> int:
 
     pid, ticks = arguments.guardian.split(":")
     return supervisor.main(
-        supervisor.Wiring(
+        Wiring(
             home=home, cluster=configuration.cluster, recover=configuration.recover, secrets=secrets, nodes=nodes, nodes_root=root, major=major,
             prepare=prepare, children=tuple(children), environment=dict(os.environ), guardian=Identity(int(pid), int(ticks)),
             guardian_command=python("guardian", *base, *descriptor_arguments(descriptors)), descriptors=descriptors,

@@ -163,9 +163,17 @@ class ClusterKeeper:
         life = self._nodes.leader
         await life.node.fence()
         life.identity = None
-        alone = not self._nodes.others(life.node.name)
+        proven, alone = self._nodes.state.synchronous, not self._nodes.others(life.node.name)
         self._nodes.record(synchronous=(), alone=alone)
-        await self.start_leader()
+        try:
+            await self.start_leader()
+        except ClusterError:
+            if set(proven) == set(
+                self._nodes.others(life.node.name)
+            ):  # nobody else confirmed since, so what was proven still is
+                await life.node.fence()
+                self._nodes.record(synchronous=proven)
+            raise
 
     async def start_leader(self) -> None:
         """Starts the leader as the durable facts say. Raises ClusterError."""

@@ -12,8 +12,6 @@ import shutil
 import signal
 import time
 import traceback
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -22,46 +20,18 @@ from everopen.base import process, topology
 from everopen.base.errors import ClusterError, EveropenError, StartError
 from everopen.base.home import Home
 from everopen.base.process import Identity
-from everopen.base.secrets import Secrets
 from everopen.base.topology import Endpoint, Topology, TopologyReader, WorkerView
-from everopen.cluster.bootstrap import create_roles_and_database
-from everopen.cluster.node import Node
-from everopen.cluster.settings import ClusterSettings
-from everopen.cluster.state import ClusterState
-from everopen.recover import registry
-from everopen.recover.children import Children, ChildSpec
+from everopen.recover import registry, startup
+from everopen.recover.children import Children
 from everopen.recover.decide import decide
 from everopen.recover.keeper import ClusterKeeper
 from everopen.recover.nodes import PROBE_ERRORS, Nodes
 from everopen.recover.registry import ProcessRecord, Registry
-from everopen.recover.settings import RecoverSettings
+from everopen.recover.startup import Wiring
 from everopen.telemetry.events import EventLog, complain
 
-Prepare = Callable[[Node, bool], Awaitable[None]]
-"""Brings the schema up to date on a primary; the flag says that the database is new (then it gets its catalogue)."""
-
-FIRST_START_BYTES, LATER_START_BYTES = 600 * 2**20, 100 * 2**20
-
-
-class Wiring(msgspec.Struct, frozen=True):
-    """What compose hands to the supervisor."""
-
-    home: Home
-    cluster: ClusterSettings
-    recover: RecoverSettings
-    secrets: Secrets
-    nodes: tuple[Node, ...]
-    nodes_root: Path
-    major: int
-    prepare: Prepare
-    children: tuple[ChildSpec, ...]
-    environment: dict[str, str]
-    guardian: Identity
-    guardian_command: tuple[str, ...]
-    """Starts a guardian that takes over our sockets; `--supervisor PID:TICKS` is appended."""
-    descriptors: tuple[int, ...]
-    shop_url: str
-    console_url: str
+FULL_BYTES = 32 * 2**20
+"""Free room under which the disk counts as full."""
 
 
 class Supervisor:
@@ -90,6 +60,7 @@ class Supervisor:
         self._since = time.time()
         self._phase: Literal["starting", "open", "stopping"] = "starting"
         self._sentence = ""
+        self._disk_seen, self._disk_full = 0.0, False
         self._problem = ""
         last = TopologyReader(wiring.home.topology_file).current()
         self._published = last or Topology(epoch=0)
@@ -146,8 +117,25 @@ class Supervisor:
             turned = now
             await self._turn()
 
+    def _mind_disk(self, now: float) -> None:
+        """Says once when the disk is full, and once when it no longer is: nothing else explains what follows."""
+        if now - self._disk_seen < 2.0:
+            return
+        self._disk_seen = now
+        free = shutil.disk_usage(self._wiring.nodes_root).free
+        full = free < FULL_BYTES * (2 if self._disk_full else 1)
+        if full and not self._disk_full:
+            self._events.write(
+                "disk_full",
+                f"THE DISK IS FULL: {free // 2**20} MB are left for {self._wiring.nodes_root}. Make room; the shop mends itself then.",
+            )
+        elif self._disk_full and not full:
+            self._events.write("disk_room", f"There is room on the disk again ({free // 2**20} MB).")
+        self._disk_full = full
+
     async def _turn(self) -> None:
         """Observe, decide, act, publish."""
+        self._mind_disk(time.monotonic())
         self._children.turn()
         await self._turn_nodes(quiet=False)
 
@@ -200,103 +188,15 @@ class Supervisor:
 
     async def _start(self) -> None:
         if self._cold:
-            self._check_room()
+            startup.check_room(self._wiring, new=not self._nodes.exists())
         if not self._nodes.exists():
-            await self._first_start()
+            await startup.first_start(self._wiring, self._nodes, self._events)
         else:
-            await self._start_nodes()
+            await startup.start_nodes(self._wiring, self._nodes, self._keeper, self._events)
         self._keeper.watch()
         await self._until_confirmed()
         self._cold = False
         self._publish()
-
-    def _check_room(self) -> None:
-        free = shutil.disk_usage(self._wiring.nodes_root).free
-        needed = LATER_START_BYTES if self._nodes.exists() else FIRST_START_BYTES
-        if free < needed:
-            raise StartError(
-                f"Only {free // 2**20} MB are free on the disk of {self._wiring.nodes_root}; {needed // 2**20} MB are needed.",
-                "Free some room, or put EVEROPEN_HOME on another disk. Nothing was changed.",
-            )
-
-    async def _first_start(self) -> None:
-        """Makes the cluster. Until the facts are recorded at the end, whatever lies here took no order and is redone."""
-        first = self._wiring.nodes[0]
-        for node in self._wiring.nodes:
-            node.end_tools()  # the initdb of a start that was killed still writes here
-            await node.fence()
-            if node.folder.exists():
-                shutil.rmtree(node.folder)
-        self._events.write(
-            "start", f"First start: making {first.name} (PostgreSQL {self._wiring.major}, data checksums) …"
-        )
-        await first.initialise()
-        first.configure(epoch=1, follow=None, synchronous=())
-        life = self._nodes.life(first.name)
-        identity = first.start(standby=False)
-        self._nodes.watch_exit(life, identity)
-        await first.wait_ready(identity, timeout_s=self._wiring.cluster.start_timeout_s)
-        await create_roles_and_database(first, self._wiring.secrets)
-        self._events.write("start", "Making the tables and opening with the catalogue …")
-        await self._wiring.prepare(first, True)
-        names = tuple(node.name for node in self._wiring.nodes)
-        waits = self._wiring.cluster.durability == "strict" and len(names) > 1
-        if waits:
-            first.configure(epoch=1, follow=None, synchronous=names[1:])
-            first.reload(identity)
-        self._nodes.found(
-            ClusterState(epoch=1, leader=first.name, nodes=names, alone=not waits, rejoin=names[1:])
-        )
-        if names[1:]:
-            self._events.write("start", f"Copying it to {', '.join(names[1:])} (synchronous standby) …")
-
-    async def _start_nodes(self) -> None:
-        """Starts what does not live yet, the leader first."""
-        nodes, keeper = self._nodes, self._keeper
-        for name, life in ((node.name, nodes.life(node.name)) for node in self._wiring.nodes):
-            major = life.node.major_on_disk()
-            if major is not None and major != self._wiring.major:
-                raise StartError(
-                    f"The data of {name} was made by PostgreSQL {major}, the programs here are {self._wiring.major}.",
-                    "Set cluster.postgres_bin to PostgreSQL of that version, or dump and restore with pg_dump. Nothing was changed.",
-                )
-        wanted = tuple(node.name for node in self._wiring.nodes)
-        if (
-            wanted != nodes.state.nodes
-        ):  # one that was left out for a while may know another history when it is back
-            new = {name for name in wanted if name not in nodes.state.nodes}
-            nodes.record(nodes=wanted, rejoin=tuple(sorted({*nodes.state.rejoin, *new})))
-        if nodes.leader.dead():
-            self._events.write(
-                "start", f"Starting {nodes.leader.node.name} (primary, epoch {nodes.state.epoch}) …"
-            )
-            await nodes.leader.node.fence()
-            proven, alone = nodes.state.synchronous, len(self._wiring.nodes) == 1
-            nodes.record(synchronous=(), alone=alone)
-            standbys = [nodes.life(name) for name in nodes.others(nodes.state.leader)]
-            startable = [
-                life for life in standbys if life.node.name not in nodes.state.rejoin and life.dead()
-            ]
-            results = await asyncio.gather(
-                keeper.start_leader(),
-                *(keeper.start_standby(life) for life in startable),
-                return_exceptions=True,
-            )
-            failed = results[0]
-            if not isinstance(failed, BaseException):
-                await self._wiring.prepare(nodes.leader.node, False)
-            elif isinstance(failed, ClusterError) and proven and nodes.can_be_asked(proven):
-                # It wrote nothing since, so what was proven when it ended still is: the loop will promote.
-                self._events.write(
-                    "leader_lost",
-                    f"The primary does not start ({failed}), but {' and '.join(proven)} has every order.",
-                )
-                await nodes.leader.node.fence()
-                nodes.record(synchronous=proven)
-            else:
-                raise StartError(
-                    f"The primary does not start: {failed}", f"Its log is {nodes.leader.node.log}."
-                ) from failed
 
     async def _until_confirmed(self) -> None:
         """Turns the loop until commits are confirmed (or policy and time say to go on), so that orders start safe."""
@@ -373,7 +273,7 @@ class Supervisor:
         fresh = Registry(
             process.boot_id(),
             self._phase,
-            self._sentence,
+            ("The disk is full. " if self._disk_full else "") + self._sentence,
             self._wiring.shop_url,
             self._wiring.console_url,
             tuple(records),

@@ -94,6 +94,8 @@ class Link:
                 log.info("%s runs again: %s: %s", self.name, type(error).__name__, error)
                 if verdict is Verdict.AGAIN:
                     await asyncio.sleep(0.0005 + primary.jitter() * 0.002)
+                elif verdict is Verdict.LATER:
+                    await asyncio.sleep(0.1 + primary.jitter() * 0.1)
             finally:
                 self._abort_at = None
 

@@ -28,6 +28,8 @@ def postgres(state: str, constraint: str | None = None) -> asyncpg.PostgresError
         (asyncpg.ConnectionDoesNotExistError("gone"), Verdict.LOST),
         (postgres("40P01"), Verdict.AGAIN),
         (postgres("40001"), Verdict.AGAIN),
+        (postgres("53100"), Verdict.LATER),
+        (postgres("53300"), Verdict.LATER),
         (postgres("23505", "idempotency_pkey"), Verdict.AGAIN),
         (postgres("23505", "products_sku_key"), Verdict.FINAL),
         (postgres("23514", "stock_reserved_within_on_hand"), Verdict.FINAL),
