@@ -11,7 +11,7 @@ import asyncio
 
 WAYS = frozenset(("lost", "twice", "slow"))
 HEAD_BYTES_MAX = 65536
-SECOND_AFTER_S = 0.005
+SECOND_AFTER_S = 0.05
 BODY = b'{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"A bad deploy, made by a drill."}'
 BROKEN = (
     b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n\r\n%s"

@@ -1,14 +1,18 @@
 """Clock jump: the wall clock of the shop's Python processes leaps, as after a bad time server or a resumed virtual machine.
 
-The clock of a process can be moved only from within (libfaketime, preloaded): the kernel's time namespaces leave the wall
-clock alone, and setting the machine's clock would hit everybody. So the shop must have been started with the library
-(`preloaded` gives the environment); then a file says how far the clock is off, and a change of it is a jump. PostgreSQL keeps
-the true clock: its environment is made anew by the supervisor.
+The clock of one process can be moved only from within: the kernel's time namespaces leave the wall clock alone, and setting
+the machine's clock would hit everybody. So a shop whose clock is to leap is started with `preloaded`: an environment in
+which Python runs a few lines of ours before anything else, and these add to the wall clock what eight shared bytes say.
+libfaketime was tried first: with clocks for durations left alone, its sleep fails under Python 3.11 and later (EINVAL), and
+with all clocks moved every timer goes off at once, which no bad time server does.
+
+Left out: PostgreSQL (its environment is made anew by the supervisor), and the guardian, which compares the wall clock with the
+date of a file; files are dated by the kernel, whose clock does not leap here.
 """
 
 from __future__ import annotations
 
-import glob
+import struct
 from pathlib import Path
 
 from everopen.base.clock import Rng
@@ -16,25 +20,35 @@ from everopen.drill.faults.fault import CRASH, Injected
 from everopen.drill.ground import Ground
 
 JUMPS_S = (3600, -3600, 86400, -120)
-PLACES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1", "/usr/local/lib*/faketime/libfaketime.so.1")  # fmt: skip
-FILE = "clock.faketime"
+VARIABLE = "EVEROPEN_DRILL_CLOCK"
+FOLDER = "clock"
+OFFSET = struct.Struct("d")
+
+BEFORE_ALL_ELSE = f'''"""Run by Python at its start, in processes of a shop under drill: the wall clock is off by what a shared file says."""
+import os
+import sys
+
+path = os.environ.get("{VARIABLE}")
+if path and "everopen.compose" in sys.orig_argv and "guardian" not in sys.orig_argv:
+    import mmap
+    import struct
+    import time
+
+    with open(path, "rb") as handle:
+        shared = mmap.mmap(handle.fileno(), {OFFSET.size}, prot=mmap.PROT_READ)
+    read, true_s, true_ns = struct.Struct("d").unpack_from, time.time, time.time_ns
+    time.time = lambda: true_s() + read(shared)[0]
+    time.time_ns = lambda: true_ns() + int(read(shared)[0]) * 10**9
+'''
 
 
-def library() -> str | None:
-    """Where libfaketime is installed."""
-    return next((found for place in PLACES for found in sorted(glob.glob(place))), None)
-
-
-def preloaded(found: str, folder: Path) -> dict[str, str]:
-    """The environment of a shop whose clock can jump; the file that moves it lies in `folder`."""
-    (folder / FILE).write_text("+0\n")
-    (folder / FILE).chmod(0o644)
-    return {
-        "LD_PRELOAD": found,
-        "FAKETIME_TIMESTAMP_FILE": str(folder / FILE),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+def preloaded(folder: Path) -> dict[str, str]:
+    """The environment of a shop whose clock can leap; what moves it lies in `folder`."""
+    place = folder / FOLDER
+    place.mkdir(mode=0o755, exist_ok=True)
+    (place / "sitecustomize.py").write_text(BEFORE_ALL_ELSE)
+    (place / "offset").write_bytes(OFFSET.pack(0.0))
+    return {"PYTHONPATH": str(place), VARIABLE: str(place / "offset")}
 
 
 class ClockJump:
@@ -47,21 +61,22 @@ class ClockJump:
 
     def missing(self, ground: Ground) -> str | None:
         """Why it can't be run here."""
-        if library() is None and "LD_PRELOAD" not in ground.environment:
-            return "libfaketime is not installed, and nothing else moves one process's clock."
-        if "FAKETIME_TIMESTAMP_FILE" not in ground.environment:
-            return "The shop was not started with libfaketime preloaded (clock_jump.preloaded)."
+        if VARIABLE not in ground.environment:
+            return "The shop was not started so that its clock can be moved (a scratch shop can: clock_jump.preloaded)."
         return None
 
     def inject(self, ground: Ground, rng: Rng) -> Injected:
         """Leaps."""
         jump_s = rng.choice(JUMPS_S)
-        self._file(ground).write_text(f"{jump_s:+d}\n")
+        _set(ground, float(jump_s))
         return Injected(f"the clock leapt by {jump_s:+d} s", data={"jump_s": jump_s})
 
     def heal(self, ground: Ground, injected: Injected) -> None:
         """Leaps back."""
-        self._file(ground).write_text("+0\n")
+        _set(ground, 0.0)
 
-    def _file(self, ground: Ground) -> Path:
-        return Path(ground.environment["FAKETIME_TIMESTAMP_FILE"])
+
+def _set(ground: Ground, offset_s: float) -> None:
+    """In place: the processes have mapped this very file."""
+    with open(ground.environment[VARIABLE], "r+b") as handle:
+        handle.write(OFFSET.pack(offset_s))

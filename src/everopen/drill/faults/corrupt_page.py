@@ -5,8 +5,8 @@ reads it, so the damage lies still until the standby is promoted. What would not
 (pg_verify_checksums of a stopped copy, or a sequential read of each table on the standby), and
 pg_stat_database.checksum_failures, which counts every page that failed.
 
-Healing rebuilds the standby with the shop's own means: it is killed and cannot start (its control file is put aside), so the
-supervisor copies it anew from the primary.
+Healing rebuilds the node with the shop's own means: it is killed and cannot start (its control file is put aside), so the
+supervisor copies it anew from the primary. A rewind would not do: it leaves pages alone that nobody wrote to.
 """
 
 from __future__ import annotations
@@ -70,22 +70,18 @@ class CorruptPage:
         )
 
     def heal(self, ground: Ground, injected: Injected) -> None:
-        """Has the standby copied anew, when it is still the one that was hit and not copied since; bounded."""
+        """Has the node copied anew, also when it leads by now (then its standby takes over). Raises EveropenError when
+        there is no good copy to take over."""
         if injected.data.get("healed"):
             return
         injected.data["healed"] = True
         file, name = Path(injected.data["file"]), str(injected.data["name"])
+        if any(each.name == name and each.role == "primary" for each in ground.processes()):
+            ground.until_whole(REBUILD_S_MAX)  # then its standby has a good copy, and may take over
         control = file.parents[2] / "global" / "pg_control"
-        entry = next((each for each in ground.processes() if each.name == name), None)
-        if entry is not None and entry.role == "primary":
-            raise EveropenError(
-                f"{name} was promoted with a corrupt page in {injected.data['table']}.",
-                "Fail over to its standby, which has a good copy, and have it copied anew.",
-            )
-        aside = control.with_name("pg_control.drill")
         if control.exists():
-            os.replace(control, aside)
-        for victim in living(ground, "standby"):
+            os.replace(control, control.with_name("pg_control.drill"))
+        for victim in (*living(ground, "standby"), *living(ground, "primary")):
             if victim.name == name:
                 for identity in victim.all:
                     process.send(identity, signal.SIGKILL)

@@ -52,8 +52,9 @@ PROMISES: dict[tuple[str, str], Promise] = {
     ("reset", "worker-primary"): NOTHING_FAILS,
     ("delay", "standby-primary"): NOTHING_FAILS,
     ("stall", "standby-primary"): NOTHING_FAILS,
-    # A standby that confirms nothing hangs.
-    ("partition", "standby-primary"): HANG,
+    # Silent on both sides: the primary takes the old connection for a living one until wal_sender_timeout (5 s), and only
+    # then does the supervisor see that no standby is left and, a second later, lets the primary go on alone.
+    ("partition", "standby-primary"): Promise("none", wait_s_max=8.0, whole_s_max=30.0),
     ("reset", "standby-primary"): HANG,
     # An order is answered before its payment is asked for.
     ("delay", "worker-payments"): CRASH,
@@ -69,16 +70,19 @@ WORDS = {
 }
 
 
+HOLD_S = {("partition", "standby-primary"): 10.0}
+"""Long enough for the shop's whole answer; others 4 s."""
+
+
 class Network:
     """One way on one link."""
-
-    hold_s = 4.0
 
     def __init__(self, way: str, link: str) -> None:
         self.way, self.link = way, link
         self.name = f"network-{way}-{link}"
         self.description = f"{WORDS[way]} between {link.replace('-', ' and ')}."
         self.promise = PROMISES[way, link]
+        self.hold_s = HOLD_S.get((way, link), 4.0)
 
     def missing(self, ground: Ground) -> str | None:
         """Why it can't be run here."""

@@ -16,7 +16,7 @@ SLOW_S = 2.0
 WORDS = {
     "down": "Every connection to the payment provider is closed at once.",
     "slow": f"The payment provider's answers wait {SLOW_S:.0f} s.",
-    "twice": "The payment provider gets each request twice, and gives each answer twice, the second one 5 ms later.",
+    "twice": "The payment provider gets each request twice, and gives each answer twice, the second one 50 ms later.",
     "lost": "The payment provider carries out each request, and its answer never comes.",
 }
 
