@@ -1,0 +1,145 @@
+"""The mutations that live in processes: name → module → what is done to it right after it was imported."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+
+def commit_without_waiting(store: Any) -> None:
+    """Orders are acknowledged when they are in the primary's memory."""
+    link = store.Primary.link
+
+    def careless(self: Any, name: str, **options: str) -> Any:
+        if name.startswith("lane"):
+            options["synchronous_commit"] = "off"
+        return link(self, name, **options)
+
+    store.Primary.link = careless
+
+
+def stay_with_the_old_primary(store: Any) -> None:
+    """A worker keeps its connection although the epoch moved on."""
+    store.Link.overtaken = lambda self, epoch, now_s: False
+
+
+def promote_without_fence(node: Any) -> None:
+    """Nobody makes sure that the old primary is dead."""
+
+    async def fence(self: Any) -> None:
+        return None
+
+    node.Node.fence = fence
+
+
+def leave_the_old_primary_alone(keeper: Any) -> None:
+    """And nobody tidies it up soon after, either."""
+    rejoin = keeper.ClusterKeeper._rejoin
+
+    async def later(self: Any, life: Any) -> None:
+        await asyncio.sleep(5)
+        await rejoin(self, life)
+
+    keeper.ClusterKeeper._rejoin = later
+
+
+def fail_over_late(keeper: Any) -> None:
+    """A failover takes much longer than promised."""
+    promote = keeper.ClusterKeeper._promote
+
+    async def slow(self: Any, life: Any) -> None:
+        await asyncio.sleep(7)
+        await promote(self, life)
+
+    keeper.ClusterKeeper._promote = slow
+
+
+def give_up_at_once(reader: Any) -> None:
+    """The gateway never sends a request again."""
+    begin = reader.Request.__init__
+
+    def unrepeatable(self: Any, *arguments: Any, **named: Any) -> None:
+        begin(self, *arguments, **named)
+        self.repeatable = False
+
+    reader.Request.__init__ = unrepeatable
+
+
+def charge_with_fresh_keys(sandbox: Any) -> None:
+    """The provider is asked twice, each time under a key of its own."""
+    charge = sandbox.SandboxProvider.charge
+
+    async def twice(self: Any, movement: Any) -> Any:
+        from msgspec.structs import replace
+
+        await charge(self, replace(movement, id=uuid4()))
+        return await charge(self, movement)
+
+    sandbox.SandboxProvider.charge = twice
+
+
+def remember_sessions_in_memory(sessions: Any) -> None:
+    """A session is known only to the worker that opened it."""
+    known: dict[str, UUID] = {}
+    open_session = sessions.open_session
+
+    async def opened(primary: Any, token: str, *, days: float) -> UUID:
+        known[token] = await open_session(primary, token, days=days)
+        return known[token]
+
+    async def found(primary: Any, token: str) -> UUID | None:
+        return known.get(token)
+
+    sessions.open_session, sessions.find_cart_id = opened, found
+
+
+class _Standby:
+    """Where a read goes that does not care how old its answer is."""
+
+    def __init__(self, primary: Any) -> None:
+        self._primary = primary
+
+    async def run(self, work: Any, **_: Any) -> Any:
+        import asyncpg
+
+        primary = self._primary
+        endpoint = primary.topology.standbys[0].endpoint
+        connection = await asyncpg.connect(
+            host=endpoint.path, port=endpoint.port, user=primary.user, password=primary.password,
+            database=primary.database,
+        )  # fmt: skip
+        try:
+            return await work(connection)
+        finally:
+            connection.terminate()
+
+
+def read_orders_from_a_standby(find: Any) -> None:
+    """Orders are looked up where they may not have arrived yet."""
+    find_order = find.find_order
+    find.find_order = lambda primary, order_id: find_order(_Standby(primary), order_id)
+
+
+def read_stock_from_a_standby(catalogue: Any) -> None:
+    """So is what is available."""
+    find_product = catalogue.find_product
+    catalogue.find_product = lambda primary, currency, sku: find_product(_Standby(primary), currency, sku)
+
+
+MUTATIONS: dict[str, dict[str, Any]] = {
+    "asynchronous commits": {"everopen.store.primary": commit_without_waiting},
+    "no fence": {
+        "everopen.cluster.node": promote_without_fence,
+        "everopen.recover.keeper": leave_the_old_primary_alone,
+    },
+    "old primary kept": {"everopen.store.primary": stay_with_the_old_primary},
+    "late failover": {"everopen.recover.keeper": fail_over_late},
+    "gateway without retries": {"everopen.gateway.request_reader": give_up_at_once},
+    "fresh keys for the provider": {"everopen.trading.payments.sandbox": charge_with_fresh_keys},
+    "sessions in memory": {"everopen.trading.sessions": remember_sessions_in_memory},
+    "stale reads": {
+        "everopen.trading.find": read_orders_from_a_standby,
+        "everopen.trading.catalogue": read_stock_from_a_standby,
+    },
+}
