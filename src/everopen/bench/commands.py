@@ -10,6 +10,7 @@ import click
 from everopen.base.errors import EveropenError
 from everopen.bench.failover import FailoverSettings, bench_failover, print_failover
 from everopen.bench.orders import OrdersSettings, bench_orders, print_orders
+from everopen.bench.plain import PlainSettings, bench_plain, print_plain
 from everopen.telemetry.screen import open_screen
 
 
@@ -171,6 +172,62 @@ def failover_command(
     )
     figures = bench_failover(settings, open_screen(stderr=True))
     _finish(figures, as_json, print_failover)
+
+
+@bench_group.command("plain")
+@click.option(
+    "--primaries", type=click.IntRange(0, 1000), default=10, show_default=True, help="kill -9 of PostgreSQL."
+)
+@click.option(
+    "--workers", type=click.IntRange(0, 1000), default=10, show_default=True, help="kill -9 of a worker."
+)
+@click.option(
+    "--gateways",
+    type=click.IntRange(0, 1000),
+    default=5,
+    show_default=True,
+    help="kill -9 of a gateway (of an nginx worker).",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(1, 50_000),
+    default=300.0,
+    show_default=True,
+    help="Orders per second that are due.",
+)
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(0.5, 600),
+    default=4.0,
+    show_default=True,
+    help="Seconds between kills.",
+)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--keep", is_flag=True, help="Keep the scratch home (its logs).")
+@click.option("--json", "as_json", is_flag=True, help="All figures as one JSON document.")
+def plain_command(
+    primaries: int,
+    workers: int,
+    gateways: int,
+    rate: float,
+    every_s: float,
+    seed: int,
+    keep: bool,
+    as_json: bool,
+) -> None:
+    """The same kills against a plain stack: one PostgreSQL, shell loops that restart, nginx in front.
+
+    \b
+    Examples:
+      everopen bench plain
+      everopen bench plain --primaries 3 --workers 3 --gateways 3 --json
+    """
+    kills = (("primary", primaries), ("worker", workers), ("gateway", gateways))
+    if not primaries + workers + gateways:
+        raise click.UsageError("There is nothing to kill.")
+    settings = PlainSettings(kills=kills, rate=rate, every_s=every_s, seed=seed, keep=keep)
+    _finish(bench_plain(settings, open_screen(stderr=True)), as_json, print_plain)
 
 
 def _finish(figures: dict[str, Any], as_json: bool, show: Any) -> None:

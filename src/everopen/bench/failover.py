@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from rich.console import Console
@@ -44,6 +44,13 @@ class FailoverSettings(msgspec.Struct, frozen=True, kw_only=True):
     durability: str = "available"
     keep: bool = False
     seed: int = 1
+
+
+class Reachable(Protocol):
+    """Anything with an address."""
+
+    @property
+    def url(self) -> str: ...
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -103,7 +110,7 @@ def bench_failover(settings: FailoverSettings, console: Console) -> dict[str, An
         result = msgspec.json.decode(out.read_bytes())
         orders = list(read_ledger(ledger))
         added = int(shop.audit()["counts"]["orders"]) - before
-        check = _check(shop, orders, added, int(result["summary"]["uncertain"]))
+        check = check_orders(shop, orders, added, int(result["summary"]["uncertain"]))
         audit = shop.audit()
     felt = felt_of(faults, orders, result["broken_at"], result["failures"])
     return _figures(settings, felt, result["summary"], check, audit)
@@ -198,7 +205,7 @@ def felt_of(
     return found
 
 
-def _check(shop: ScratchShop, orders: list[Acknowledged], added: int, uncertain: int) -> Check:
+def check_orders(shop: Reachable, orders: list[Acknowledged], added: int, uncertain: int) -> Check:
     target = Target.from_url(shop.url)
     ids = sorted({order.id for order in orders})
     replies = asyncio.run(
