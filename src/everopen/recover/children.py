@@ -78,6 +78,7 @@ class Children:
         self._children: dict[str, Child] = {}
         self._generation = time.time_ns() // 1_000_000 % 10**10
         self._ended: list[tuple[Child, Identity]] = []
+        self._turned = time.monotonic()
 
     # -- what should be there --------------------------------------------------------------------------------------
 
@@ -107,6 +108,9 @@ class Children:
     def turn(self) -> None:
         """Drains ends, starts what is missing, kills what hangs, launches probes."""
         now = time.monotonic()
+        if now - self._turned > 0.5:  # nobody asked them in that time (a start, a loop that stood still)
+            self.forgive(now - self._turned)
+        self._turned = now
         while self._ended:
             child, identity = self._ended.pop()
             if child.identity == identity:

@@ -92,8 +92,18 @@ async def first_start(wiring: Wiring, nodes: Nodes, events: EventLog) -> None:
         events.write("start", f"Copying it to {', '.join(names[1:])} (synchronous standby) …")
 
 
+def fit_nodes(wiring: Wiring, nodes: Nodes) -> None:
+    """Records which nodes the settings want now."""
+    wanted = tuple(node.name for node in wiring.nodes)
+    if (
+        wanted != nodes.state.nodes
+    ):  # one that was left out for a while may know another history when it is back
+        new = {name for name in wanted if name not in nodes.state.nodes}
+        nodes.record(nodes=wanted, rejoin=tuple(sorted({*nodes.state.rejoin, *new})))
+
+
 async def start_nodes(wiring: Wiring, nodes: Nodes, keeper: ClusterKeeper, events: EventLog) -> None:
-    """Starts what does not live yet, the leader first."""
+    """Starts the leader and those standbys that know no other history, when none of them lives."""
     for name, life in ((node.name, nodes.life(node.name)) for node in wiring.nodes):
         major = life.node.major_on_disk()
         if major is not None and major != wiring.major:
@@ -101,36 +111,29 @@ async def start_nodes(wiring: Wiring, nodes: Nodes, keeper: ClusterKeeper, event
                 f"The data of {name} was made by PostgreSQL {major}, the programs here are {wiring.major}.",
                 "Set cluster.postgres_bin to PostgreSQL of that version, or dump and restore with pg_dump. Nothing was changed.",
             )
-    wanted = tuple(node.name for node in wiring.nodes)
-    if (
-        wanted != nodes.state.nodes
-    ):  # one that was left out for a while may know another history when it is back
-        new = {name for name in wanted if name not in nodes.state.nodes}
-        nodes.record(nodes=wanted, rejoin=tuple(sorted({*nodes.state.rejoin, *new})))
-    if nodes.leader.dead():
-        events.write("start", f"Starting {nodes.leader.node.name} (primary, epoch {nodes.state.epoch}) …")
-        await nodes.leader.node.fence()
-        proven, alone = nodes.state.synchronous, len(wiring.nodes) == 1
-        nodes.record(synchronous=(), alone=alone)
-        standbys = [nodes.life(name) for name in nodes.others(nodes.state.leader)]
-        startable = [life for life in standbys if life.node.name not in nodes.state.rejoin and life.dead()]
-        results = await asyncio.gather(
-            keeper.start_leader(),
-            *(keeper.start_standby(life) for life in startable),
-            return_exceptions=True,
+    events.write("start", f"Starting {nodes.leader.node.name} (primary, epoch {nodes.state.epoch}) …")
+    await nodes.leader.node.fence()
+    proven, alone = nodes.state.synchronous, len(wiring.nodes) == 1
+    nodes.record(synchronous=(), alone=alone)
+    standbys = [nodes.life(name) for name in nodes.others(nodes.state.leader)]
+    startable = [life for life in standbys if life.node.name not in nodes.state.rejoin and life.dead()]
+    results = await asyncio.gather(
+        keeper.start_leader(),
+        *(keeper.start_standby(life) for life in startable),
+        return_exceptions=True,
+    )
+    failed = results[0]
+    if not isinstance(failed, BaseException):
+        await wiring.prepare(nodes.leader.node, False)
+    elif isinstance(failed, ClusterError) and proven and nodes.can_be_asked(proven):
+        # It wrote nothing since, so what was proven when it ended still is: the loop will promote.
+        events.write(
+            "leader_lost",
+            f"The primary does not start ({failed}), but {' and '.join(proven)} has every order.",
         )
-        failed = results[0]
-        if not isinstance(failed, BaseException):
-            await wiring.prepare(nodes.leader.node, False)
-        elif isinstance(failed, ClusterError) and proven and nodes.can_be_asked(proven):
-            # It wrote nothing since, so what was proven when it ended still is: the loop will promote.
-            events.write(
-                "leader_lost",
-                f"The primary does not start ({failed}), but {' and '.join(proven)} has every order.",
-            )
-            await nodes.leader.node.fence()
-            nodes.record(synchronous=proven)
-        else:
-            raise StartError(
-                f"The primary does not start: {failed}", f"Its log is {nodes.leader.node.log}."
-            ) from failed
+        await nodes.leader.node.fence()
+        nodes.record(synchronous=proven)
+    else:
+        raise StartError(
+            f"The primary does not start: {failed}", f"Its log is {nodes.leader.node.log}."
+        ) from failed

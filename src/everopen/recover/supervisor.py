@@ -113,7 +113,6 @@ class Supervisor:
             now = time.monotonic()
             if now - turned > self._wiring.recover.tick_s + 0.5:
                 self._nodes.forgive(now - turned)
-                self._children.forgive(now - turned)
             turned = now
             await self._turn()
 
@@ -192,7 +191,9 @@ class Supervisor:
         if not self._nodes.exists():
             await startup.first_start(self._wiring, self._nodes, self._events)
         else:
-            await startup.start_nodes(self._wiring, self._nodes, self._keeper, self._events)
+            startup.fit_nodes(self._wiring, self._nodes)
+            if self._cold:
+                await startup.start_nodes(self._wiring, self._nodes, self._keeper, self._events)
         self._keeper.watch()
         await self._until_confirmed()
         self._cold = False
