@@ -38,6 +38,8 @@ class Trickle(threading.Thread):
         self.answers: list[tuple[float, float, int, str]] = []
         """Begun, seconds, status, id."""
         self.broken: list[float] = []
+        self.ends: dict[str, str] = {}
+        """What must become of each order: the token says it."""
 
     def run(self) -> None:
         other = threading.Thread(target=self._order, args=(1,), daemon=True)
@@ -62,6 +64,7 @@ class Trickle(threading.Thread):
                         time.sleep(0.05)
                         continue
                     order = answer.json().get("id", "") if answer.status_code == 201 else ""
+                    self.ends[order] = ("paid", "declined")[client]
                     self.answers.append((begun, time.monotonic() - begun, answer.status_code, order))
                     break
                 time.sleep(0.03)
@@ -211,6 +214,10 @@ def is_between(ground: Ground, injected: Injected, trickle: Trickle, begun: floa
     return interposer.steer(standing).get("hurt", 0) > 0
 
 
+def is_asked_much(ground: Ground, injected: Injected, trickle: Trickle, begun: float) -> bool:
+    return is_between(ground, injected, trickle, begun) and len(trickle.since(begun)) >= 60
+
+
 def answers_500(ground: Ground, injected: Injected, trickle: Trickle, begun: float) -> bool:
     return any(status == 500 for _, _, status, _ in trickle.since(begun))
 
@@ -236,6 +243,7 @@ def effect_of(name: str) -> Effect:
         "corrupt-page-standby": page_is_bad,
         "bad-deploy": answers_500,
         "clock-jump": has_leapt,
+        "payments-twice": is_asked_much,
         "everything": is_late,
     }
     prefixes: dict[str, Effect] = {
@@ -255,6 +263,23 @@ def effect_of(name: str) -> Effect:
 LAST = ("everything", "full-disk", "payments-twice")
 """The heaviest come last, and what leaves traces in the books."""
 ORDER = sorted(set(FAULTS) - set(LAST)) + [name for name in LAST if name in FAULTS]
+
+
+def payments_end_as_they_must(ground: Ground, trickle: Trickle, orders: list[str]) -> None:
+    """Whatever the provider did meanwhile: approved is paid, declined is declined."""
+    wrong, left, deadline = {}, orders[-80:], time.monotonic() + 30
+    with httpx.Client(base_url=ground.url, timeout=30, trust_env=False) as http:
+        while left:
+            found = {order: http.get(f"/api/orders/{order}").json()["status"] for order in left}
+            wrong |= {
+                order: status
+                for order, status in found.items()
+                if status not in ("placed", trickle.ends[order])
+            }
+            left = [order for order, status in found.items() if status == "placed"]
+            assert time.monotonic() < deadline, f"{len(left)} payments are still open"
+            time.sleep(0.2)
+    assert not wrong, f"{len(wrong)} of {len(orders)} payments ended otherwise than the provider said"
 
 
 OPEN_DEFECTS = {
@@ -308,5 +333,7 @@ def test_a_fault_is_felt_and_healed_and_the_shop_is_whole_and_right_again(
         f" not 201: {[each[2] for each in answers if each[2] != 201][:5]}x{sum(each[2] != 201 for each in answers)},"
         f" broken {sum(at >= begun for at in trickle.broken)}"
     )
+    if name.startswith("payments-"):
+        payments_end_as_they_must(ground, trickle, [order for _, _, _, order in answers if order])
     audit = ground.audit()
     assert audit["ok"], [check for check in audit["checks"] if not check["ok"]]
