@@ -160,6 +160,22 @@ def spawn(
     return identify(child.pid) or Identity(child.pid, -1)
 
 
+def running_with(*arguments: str) -> list[Identity]:
+    """Living processes whose command line has all these arguments."""
+    wanted = {argument.encode() for argument in arguments}
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                given = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            identity = identify(int(entry)) if wanted <= set(given) else None
+            if identity is not None:
+                found.append(identity)
+    return found
+
+
 @contextlib.contextmanager
 def _seeing_as(user: tuple[int, int] | None) -> Iterator[None]:
     """Looks through /proc with the eyes of `user`. Root without CAP_SYS_PTRACE (any ordinary container) may not read

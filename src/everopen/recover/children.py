@@ -64,6 +64,7 @@ class Children:
         settings: RecoverSettings,
         events: EventLog,
         *,
+        home: Path,
         run: Path,
         logs: Path,
         environment: Mapping[str, str],
@@ -71,6 +72,7 @@ class Children:
     ) -> None:
         self._settings = settings
         self._events = events
+        self._home = home
         self._run = run
         self._logs = logs
         self._environment = environment
@@ -102,6 +104,19 @@ class Children:
         )  # it goes on serving; readers of the topology must not lose it
         self._watch(child, identity)
         return True
+
+    def end_strangers(self, name: str | None = None) -> None:
+        """Kills processes of this shop that nobody watches: a supervisor that was killed between starting one and
+        writing that down left it behind, and two under one name would both take work."""
+        known = {child.identity for child in self._children.values()}
+        for child in [child for child in self._children.values() if name in (None, child.spec.name)]:
+            mark = ("everopen.compose", child.spec.role, str(self._home), child.spec.name)
+            for identity in process.running_with(*mark):
+                if identity not in known:
+                    self._events.write(
+                        "stranger", f"A {child.spec.name} that nobody watched is ended.", name=child.spec.name
+                    )
+                    process.send(identity, signal.SIGKILL)
 
     # -- one turn --------------------------------------------------------------------------------------------------
 
@@ -185,6 +200,7 @@ class Children:
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _start(self, child: Child, now: float) -> None:
+        self.end_strangers(child.spec.name)
         self._generation += 1
         child.socket = self._run / f"{child.spec.name}.{self._generation}.sock"
         command = [*child.spec.command, "--socket", str(child.socket)]

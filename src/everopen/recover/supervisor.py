@@ -49,6 +49,7 @@ class Supervisor:
         self._children = Children(
             wiring.recover,
             events,
+            home=wiring.home.root,
             run=wiring.home.run,
             logs=wiring.home.logs,
             environment=wiring.environment,
@@ -171,6 +172,7 @@ class Supervisor:
             self._children.want(spec)
         adopted = [record.name for record in living if self._nodes.exists() and self._nodes.adopt(record)]
         adopted += [record.name for record in living if self._children.adopt(record)]
+        self._children.end_strangers()
         if adopted:
             self._events.write(
                 "adopted",
@@ -336,6 +338,7 @@ class Supervisor:
         await self._children.stop("gateway")
         for role in ("worker", "payments", "console"):
             await self._children.stop(role)
+        self._children.end_strangers()
         self._events.write("stop", "Closing: the database writes everything down …")
         try:
             await asyncio.wait_for(self._keeper.shut_down(), 60)

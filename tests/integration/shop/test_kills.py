@@ -181,3 +181,14 @@ def test_primary_and_standby_killed_together_lose_nothing(shop: Shop) -> None:
     assert load.broken == []
     assert {status for status, _, _ in load.answers} == {201}
     check_books(shop, load)
+
+
+def test_a_worker_that_nobody_watches_is_ended_by_the_next_supervisor(shop: Shop) -> None:
+    """A supervisor that is killed between starting a process and writing that down leaves it behind."""
+    worker = psutil.Process(shop.pids("worker")[0])
+    command = [*worker.cmdline()[:-1], worker.cmdline()[-1] + ".stray"]
+    stray = psutil.Popen(command, env=shop.environment, stdout=-3, stderr=-3)
+    os.kill(shop.pids("supervisor")[0], signal.SIGKILL)
+    assert stray.wait(timeout=30) == -signal.SIGKILL
+    shop.until_whole()
+    assert worker.is_running()
