@@ -13,6 +13,7 @@ AUDIT = (
     "ledger_matches_refunds",
     "money_captured_matches_orders",
     "refunds_have_lines",
+    "payments_back_have_reasons",
     "refunds_within_sales",
 )
 

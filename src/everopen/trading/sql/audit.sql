@@ -137,6 +137,16 @@ SELECT format('refund %s: amount %s, lines %s, payment %s', r.id, r.amount, l.am
   LEFT JOIN payment_intents i ON i.id = r.id
  WHERE r.amount IS DISTINCT FROM l.amount OR (r.order_id IS NOT NULL AND r.amount > 0 AND r.amount IS DISTINCT FROM i.amount);
 
+-- name: payments_back_have_reasons
+-- Money goes back only for a refund, or for an order that was given up, and for that one at most once.
+SELECT format('payment back %s of order %s: %s', i.id, i.order_id, coalesce(o.status, 'no order'))
+  FROM (SELECT b.id, b.order_id, row_number() OVER (PARTITION BY b.order_id ORDER BY b.id) AS number
+          FROM payment_intents b
+          LEFT JOIN refunds r ON r.id = b.id
+         WHERE b.kind = 'refund' AND r.id IS NULL) i
+  LEFT JOIN orders o ON o.id = i.order_id
+ WHERE o.status IS NULL OR o.status NOT IN ('declined', 'cancelled') OR i.number > 1;
+
 -- name: counts
 -- What the audit looked at.
 SELECT (SELECT count(*) FROM orders) AS orders,
