@@ -123,7 +123,7 @@ class PlainStack:
             socket_folder.mkdir(parents=True)
             if as_user:
                 os.chown(socket_folder, account.st_uid, account.st_gid)
-        self._loop("primary", [*as_user, *self._commands["primary"]], data)
+        self._loop("primary", [*as_user, *self._commands["primary"]], self._folder)
         for name, path in sockets.items():
             command = [sys.executable, "-m", "everopen.compose", name.split("-")[0], "--home", str(home.root),
                        "--name", name, "--socket", str(path)]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -17,7 +18,8 @@ import httpx
 
 from everopen.base import process
 from everopen.base.clock import Rng
-from everopen.base.errors import StartError
+from everopen.base.errors import EveropenError, StartError
+from everopen.drill.faults.disks import small_disk
 from everopen.drill.ground import Ground
 
 START_S_MAX = 180.0
@@ -40,10 +42,13 @@ class ScratchShop(Ground):
         folder = Path(tempfile.mkdtemp(prefix="everopen-drill-"))
         folder.chmod(0o711)  # the unprivileged account must be able to pass through
         (folder / "everopen.toml").write_text("")
-        self._disk = _small_disk(folder, disk_mb) if disk_mb else None
+        self._disk = contextlib.ExitStack()
+        if disk_mb:
+            with contextlib.suppress(EveropenError):  # a fault that needs it says so by itself
+                self._disk.enter_context(small_disk(folder / "home", disk_mb))
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("EVEROPEN_")},
-            "EVEROPEN_HOME": str((self._disk or folder) / "home"),
+            "EVEROPEN_HOME": str(folder / "home"),
             "EVEROPEN_CONFIG": str(folder / "everopen.toml"),
             "EVEROPEN_SHOP_PORT": "0",
             "EVEROPEN_CONSOLE_PORT": "0",
@@ -68,8 +73,7 @@ class ScratchShop(Ground):
                     self.home.payments_books.parent,
                 ):  # links, when the home can't be entered
                     shutil.rmtree(path.resolve(), ignore_errors=True)
-            if self._disk is not None:
-                subprocess.run(["umount", "--lazy", str(self._disk)], capture_output=True, check=False)
+            self._disk.close()
             if not self._keep:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -130,22 +134,3 @@ class ScratchShop(Ground):
             self._child.kill()
         self._child.wait()
         self._child = None
-
-
-def _small_disk(folder: Path, size_mb: int) -> Path | None:
-    """A file system in a file (so that fsync costs what it costs), mounted in `folder`; None where that can't be."""
-    if os.geteuid() != 0 or not (shutil.which("mkfs.ext4") and shutil.which("mount")):
-        return None
-    image, disk = folder / "disk.img", folder / "disk"
-    disk.mkdir()
-    with open(image, "wb") as handle:
-        handle.truncate(size_mb * 2**20)
-    for command in (
-        ["mkfs.ext4", "-q", "-F", "-m", "0", str(image)],
-        ["mount", "-o", "loop", str(image), str(disk)],
-    ):
-        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-            image.unlink()
-            return None
-    disk.chmod(0o711)
-    return disk
