@@ -282,17 +282,7 @@ def payments_end_as_they_must(ground: Ground, trickle: Trickle, orders: list[str
     assert not wrong, f"{len(wrong)} of {len(orders)} payments ended otherwise than the provider said"
 
 
-OPEN_DEFECTS = {
-    "payments-twice": "a second answer on a kept-alive connection is taken for the next payment's answer",
-}
-"""What the shop does wrong under a fault, until it is mended."""
-CASES = [
-    pytest.param(name, marks=[pytest.mark.xfail(reason=OPEN_DEFECTS[name])] if name in OPEN_DEFECTS else [])
-    for name in ORDER
-]
-
-
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ORDER)
 def test_a_fault_is_felt_and_healed_and_the_shop_is_whole_and_right_again(
     name: str, ground: ScratchShop, trickle: Trickle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,11 +56,28 @@ class ClusterKeeper:
                 self._on_node(self._nodes.life(name), "rejoining", self._rejoin(self._nodes.life(name)))
             case decide.FenceStandby(name):
                 await self._nodes.life(name).node.fence()
+                await self._forget_stream(name)
             case decide.GoAlone():
                 self._go_alone()
             case decide.Confirm(names):
                 self._nodes.adjusting = True
                 self._confirming = self._task(self._confirm(names))
+
+    async def _forget_stream(self, name: str) -> None:
+        """Ends what the leader still holds of a standby's stream: behind a silent network it looks alive until
+        wal_sender_timeout, and the fresh standby would be judged by it."""
+        try:
+            async with asyncio.timeout(2.0):
+                connection = await self._nodes.leader.node.connect()
+                try:
+                    await connection.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = $1",
+                        name,
+                    )
+                finally:
+                    connection.terminate()
+        except PROBE_ERRORS as error:
+            self._events.write("act_failed", f"The stream of {name} could not be ended: {error}", quiet=True)
 
     async def _promote(self, life: Life) -> None:
         """Fence, record, promote. Raises FenceError: then nothing was promoted."""

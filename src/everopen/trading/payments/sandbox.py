@@ -36,7 +36,7 @@ class SandboxProvider:
             "currency": movement.currency,
             "token": movement.token,
         }
-        return await self._ask("POST", "/charges", body)
+        return await self._ask("POST", "/charges", body, f"ch_{movement.id}")
 
     async def refund(self, movement: Movement) -> Reply:
         """Gives money of a charge back; safe to repeat."""
@@ -46,11 +46,11 @@ class SandboxProvider:
             "amount": movement.amount,
             "currency": movement.currency,
         }
-        return await self._ask("POST", "/refunds", body)
+        return await self._ask("POST", "/refunds", body, f"re_{movement.id}")
 
     async def withdraw(self, movement: Movement) -> Reply:
         """Takes the question for a charge back; safe to repeat."""
-        return await self._ask("POST", f"/charges/{movement.id}/withdraw", None)
+        return await self._ask("POST", f"/charges/{movement.id}/withdraw", None, f"ch_{movement.id}")
 
     async def books(self) -> Books:
         """The provider's sums. Raises OSError when it can't be reached."""
@@ -61,9 +61,16 @@ class SandboxProvider:
         """Closes the connections."""
         await self._wire.close()
 
-    async def _ask(self, method: str, target: str, body: Any) -> Reply:
+    async def _ask(self, method: str, target: str, body: Any, wanted: str) -> Reply:
+        """Asks, and takes only an answer that names the very movement: one payment's answer must never settle another."""
+
+        def belongs(answer: Any) -> bool:
+            return isinstance(answer, dict) and answer.get("id") == wanted
+
         try:
-            status, answer = await self._wire.call(method, target, body, timeout_s=self._timeout_s)
+            status, answer = await self._wire.call(
+                method, target, body, timeout_s=self._timeout_s, belongs=belongs
+            )
         except (OSError, TimeoutError):
             return Reply(Answer.UNKNOWN)
         return read_reply(status, answer)

@@ -6,6 +6,7 @@ the same machine needs. A broken connection is not tried again here: only the ca
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -32,6 +33,9 @@ class _Connection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
+        if self._answer is None or self._answer.done():
+            self._spoil()  # nobody asked
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -40,9 +44,19 @@ class _Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         self._body += data
 
+    def on_message_begin(self) -> None:
+        if self._answer is not None and self._answer.done():
+            self._spoil()  # a second answer in the same breath
+
     def on_message_complete(self) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result((self._parser.get_status_code(), bytes(self._body)))
+
+    def _spoil(self) -> None:
+        """What comes unasked would be read as the answer to the next question: this connection is no good any more."""
+        if self.transport is not None:
+            self.transport.abort()
+            self.transport = None
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
@@ -68,24 +82,33 @@ class Wire:
         self._path = path
         self._free: list[_Connection] = []
 
-    async def call(self, method: str, target: str, body: Any = None, *, timeout_s: float) -> tuple[int, Any]:
-        """Status and decoded JSON. Raises OSError when no complete answer came in time."""
+    async def call(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        timeout_s: float,
+        belongs: Callable[[Any], bool] = lambda answer: True,
+    ) -> tuple[int, Any]:
+        """Status and decoded JSON. Raises OSError when no complete answer came in time, and when it `belongs` to another
+        question; then the connection is dropped, because every later answer would be out of step too."""
         content = b"" if body is None else msgspec.json.encode(body)
         head = f"{method} {target} HTTP/1.1\r\nhost: provider\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
         connection: _Connection | None = None
         try:
             async with asyncio.timeout(timeout_s):
                 connection = await self._connection()
-                status, answer = await connection.ask(head.encode() + content)
+                status, text = await connection.ask(head.encode() + content)
+                answer = _decoded(text)
+                if not belongs(answer):
+                    raise WireError("The answer belongs to another question.")
         except BaseException:  # also when cancelled: half an answer must not be read as the next one's
             if connection is not None and connection.transport is not None:
                 connection.transport.abort()
             raise
         self._free.append(connection)
-        try:
-            return status, msgspec.json.decode(answer) if answer else None
-        except msgspec.DecodeError as error:
-            raise WireError("The answer is not JSON.") from error
+        return status, answer
 
     async def _connection(self) -> _Connection:
         while self._free:
@@ -101,3 +124,10 @@ class Wire:
             transport = self._free.pop().transport
             if transport is not None:
                 transport.close()
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text) if text else None
+    except msgspec.DecodeError as error:
+        raise WireError("The answer is not JSON.") from error
