@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 import traceback
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -32,6 +33,8 @@ from everopen.telemetry.events import EventLog, complain
 
 FULL_BYTES = 32 * 2**20
 """Free room under which the disk counts as full."""
+RESERVE_BYTES = 64 * 2**20
+"""Kept on the disk of the nodes, and given up when it is full."""
 
 
 class Supervisor:
@@ -122,15 +125,21 @@ class Supervisor:
         if now - self._disk_seen < 2.0:
             return
         self._disk_seen = now
+        reserve = self._wiring.nodes_root / "reserve"
         free = shutil.disk_usage(self._wiring.nodes_root).free
         full = free < FULL_BYTES * (2 if self._disk_full else 1)
         if full and not self._disk_full:
+            reserve.unlink(
+                missing_ok=True
+            )  # room for a failover: its facts and its first WAL must be written
             self._events.write(
                 "disk_full",
                 f"THE DISK IS FULL: {free // 2**20} MB are left for {self._wiring.nodes_root}. Make room; the shop mends itself then.",
             )
         elif self._disk_full and not full:
             self._events.write("disk_room", f"There is room on the disk again ({free // 2**20} MB).")
+        if free > 10 * RESERVE_BYTES and not reserve.exists():
+            _reserve(reserve)
         self._disk_full = full
 
     async def _turn(self) -> None:
@@ -347,8 +356,9 @@ class Supervisor:
                 "stop_failed",
                 f"The database did not stop cleanly ({error}); it will recover at the next start.",
             )
-        self._wiring.home.topology_file.unlink(missing_ok=True)
-        self._wiring.home.processes_file.unlink(missing_ok=True)
+        shutil.rmtree(
+            self._wiring.home.run, ignore_errors=True
+        )  # sockets, topology, registry: nothing outlives a close
         self._events.write("closed", "Closed.")
 
 
@@ -378,6 +388,15 @@ def main(wiring: Wiring) -> int:
 def exit_code(home: Home) -> int:
     """Of a supervisor that can't start: the guardian gives up only where no shop is left to mind."""
     return 1 if registry.serving(home.processes_file) else StartError.exit_code
+
+
+def _reserve(path: Path) -> None:
+    """A file of real blocks; its lack is no reason to fail."""
+    try:
+        with open(path, "wb") as handle:
+            os.posix_fallocate(handle.fileno(), 0, RESERVE_BYTES)
+    except OSError:
+        path.unlink(missing_ok=True)
 
 
 def _log_details(home: Home, error: Exception) -> None:
