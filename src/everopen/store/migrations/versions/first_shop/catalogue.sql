@@ -61,7 +61,13 @@ BEGIN
          ORDER BY s.sku_id FOR NO KEY UPDATE OF s
     LOOP
         IF item.free + item.delta < 0 THEN
-            code := 3; detail := item.sku; available := item.free; requested := -item.delta; RETURN;
+            -- Perhaps a twin of this request took it while we waited for the lock.
+            SELECT k.code, k.result INTO code, known FROM known_key(p_key, p_fingerprint, p_kind) k;
+            items := known[1];
+            IF code = 0 THEN
+                code := 3; detail := item.sku; available := item.free; requested := -item.delta;
+            END IF;
+            RETURN;
         END IF;
     END LOOP;
     WITH moved AS (

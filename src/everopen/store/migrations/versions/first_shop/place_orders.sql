@@ -126,6 +126,22 @@ BEGIN
               FROM decide_orders(
                   first_codes, p_references, p_carts, p_cart_versions, p_line_orders, p_line_skus, p_line_quantities,
                   line_ids, o_prices, line_tracked, sku_ids, sku_free) d;
+            -- A refused order may have been placed by a twin of its request that committed while we waited for a lock: the
+            -- twin took the last unit, emptied the cart, bears the reference. Looked at after the evidence, so it can't be missed.
+            SELECT array_agg(k.ord::integer), array_agg(i.result_id), array_agg(i.fingerprint = k.fingerprint AND i.kind = 'order')
+              INTO known_ord, known_ids, known_same
+              FROM unnest(p_keys, p_fingerprints, o_codes) WITH ORDINALITY AS k (key, fingerprint, code, ord)
+              CROSS JOIN LATERAL (SELECT * FROM idempotency x WHERE x.key = k.key OFFSET 0) i
+             WHERE k.code > 2;
+            IF known_ord IS NOT NULL THEN
+                o_replay_ids := coalesce(o_replay_ids, array_fill(NULL::uuid, ARRAY[orders_n]));
+                FOR i IN 1 .. cardinality(known_ord) LOOP
+                    o_codes[known_ord[i]] := CASE WHEN known_same[i] THEN 1 ELSE 2 END;
+                    first_codes[known_ord[i]] := o_codes[known_ord[i]];
+                    o_replay_ids[known_ord[i]] := known_ids[i];
+                END LOOP;
+                PERFORM pg_logical_emit_message(true, 'everopen.replay', '');
+            END IF;
             placed_n := cardinality(array_positions(o_codes, 0::smallint));
         END IF;
         IF placed_n = 0 THEN

@@ -56,6 +56,9 @@ BEGIN
     IF code <> 0 THEN RETURN; END IF;
     SELECT * INTO sold FROM orders WHERE id = p_order FOR NO KEY UPDATE;
     IF NOT FOUND THEN code := 9; RETURN; END IF;
+    -- A twin of this request may have committed while we waited for the lock: then what follows would refuse what was done.
+    SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'refund') k;
+    IF code <> 0 THEN RETURN; END IF;
     IF sold.status <> 'paid' THEN code := 10; detail := sold.status; RETURN; END IF;
     IF EXISTS (SELECT FROM refunds r WHERE r.reference = p_reference) THEN code := 6; detail := p_reference; RETURN; END IF;
 
@@ -134,7 +137,12 @@ DECLARE
 BEGIN
     SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'credit') k;
     IF code <> 0 THEN RETURN; END IF;
-    IF EXISTS (SELECT FROM refunds r WHERE r.reference = p_reference) THEN code := 6; detail := p_reference; RETURN; END IF;
+    IF EXISTS (SELECT FROM refunds r WHERE r.reference = p_reference) THEN
+        -- Taken by a twin of this request, perhaps, that committed after our look.
+        SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'credit') k;
+        IF code = 0 THEN code := 6; detail := p_reference; END IF;
+        RETURN;
+    END IF;
     SELECT string_agg(w.sku, E'\n') INTO detail FROM unnest(p_skus) AS w (sku)
      WHERE NOT EXISTS (SELECT FROM products p WHERE p.sku = w.sku);
     IF detail IS NOT NULL THEN code := 4; RETURN; END IF;
@@ -176,6 +184,9 @@ BEGIN
     IF code <> 0 THEN RETURN; END IF;
     SELECT * INTO sold FROM orders WHERE id = p_order FOR NO KEY UPDATE;
     IF NOT FOUND THEN code := 9; RETURN; END IF;
+    -- A twin of this request may have committed while we waited for the lock: then what follows would refuse what was done.
+    SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'cancel') k;
+    IF code <> 0 THEN RETURN; END IF;
     IF sold.status <> 'placed' THEN code := 10; detail := sold.status; RETURN; END IF;
     PERFORM release_order(sold, p_reason);
     INSERT INTO audit_log (action, key, subject, detail) VALUES ('cancel', p_key, p_order, p_reason);
