@@ -151,12 +151,22 @@ def run_supervisor(home: Home, arguments: argparse.Namespace) -> int:
                 " ".join(rest) or f"See {home.logs / 'prepare.log'}.",
             )
 
+    async def scheduled_drills(say: Callable[[str], None]) -> None:
+        from everopen.base.clock import SystemClock
+        from everopen.drill.schedule import keep_drilling
+
+        environment = {**os.environ, "EVEROPEN_HOME": str(home.root)}
+        await keep_drilling(
+            configuration.drill, SystemClock(), environment=environment, log=home.logs / "drill.log", say=say
+        )
+
     pid, ticks = arguments.guardian.split(":")
     return supervisor.main(
         Wiring(
             home=home, cluster=configuration.cluster, recover=configuration.recover, secrets=secrets, nodes=nodes, nodes_root=root, major=major,
             prepare=prepare, children=tuple(children), environment=dict(os.environ), guardian=Identity(int(pid), int(ticks)),
             guardian_command=python("guardian", *base, *descriptor_arguments(descriptors)), descriptors=descriptors,
+            companion=None if configuration.drill.schedule == "off" else scheduled_drills,
             shop_url=f"http://{shop}", console_url=f"http://{console}",
         )
     )  # fmt: skip

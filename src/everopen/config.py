@@ -20,6 +20,7 @@ from everopen.api.settings import ApiSettings
 from everopen.base.errors import ConfigError
 from everopen.cluster.settings import ClusterSettings
 from everopen.console.settings import ConsoleSettings
+from everopen.drill.settings import DrillSettings
 from everopen.gateway.settings import GatewaySettings
 from everopen.recover.settings import RecoverSettings
 from everopen.store.settings import StoreSettings
@@ -43,6 +44,12 @@ class ShopSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     opening_stock: Annotated[
         int, Meta(ge=0, le=10_000_000, description="Goods receipt per product of that catalogue.")
     ] = 1000
+    production: Annotated[
+        bool,
+        Meta(
+            description="A shop that real customers use: drills refuse to break it without --yes-production."
+        ),
+    ] = False
     beat_deadline_s: Annotated[
         float,
         Meta(
@@ -65,6 +72,7 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     trading: TradingSettings = TradingSettings()
     store: StoreSettings = StoreSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    drill: DrillSettings = DrillSettings()
 
 
 class Setting(Struct, frozen=True):

@@ -31,6 +31,8 @@ class NodeFacts(msgspec.Struct, frozen=True):
     """A standby only: the primary sees it streaming."""
     detached_s: float = 0.0
     """How long it has not been attached."""
+    running_s: float = 0.0
+    """How long its process has lived."""
     stalled_s: float = 0.0
     """How long it has confirmed nothing although there was something to confirm."""
     failed_starts: int = 0
@@ -195,7 +197,9 @@ def _mind_standbys(snapshot: Snapshot, nodes: dict[str, NodeFacts]) -> Decision:
         elif node.stalled_s >= snapshot.hang_deadline_s and node.name in state.synchronous:
             actions.append(FenceStandby(node.name))
             reasons.append(f"{node.name} has confirmed nothing for {node.stalled_s:.1f} s: killing it")
-        elif not node.attached and node.detached_s >= max(10.0, 4 * snapshot.hang_deadline_s):
+        elif not node.attached and min(node.detached_s, node.running_s) >= max(
+            10.0, 4 * snapshot.hang_deadline_s
+        ):
             actions.append(Rejoin(node.name))
             reasons.append(f"{node.name} runs but has not streamed for {node.detached_s:.0f} s: rejoining it")
     confirm, reason = _who_confirms(snapshot, standbys, nodes[state.leader].waits)

@@ -35,6 +35,7 @@ class Life:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.identity: Identity | None = None
+        self.started = time.monotonic()
         self.adopted = False
         """It ran well when a former supervisor last saw it."""
         self.busy: str | None = None
@@ -142,6 +143,7 @@ class Nodes:
             position=0 if seen is None else seen.position,
             attached=attached,
             detached_s=0.0 if life.detached_at is None else now - life.detached_at,
+            running_s=now - life.started,
             stalled_s=now - life.progressed_at if attached else 0.0,
             failed_starts=life.failed_starts,
             waits=seen is not None and not seen.in_recovery and bool(seen.confirming),
@@ -213,6 +215,7 @@ class Nodes:
     def watch_exit(self, life: Life, identity: Identity) -> None:
         """Wakes the loop the moment the postmaster ends."""
         life.identity, life.since, life.adopted = identity, time.time(), False
+        life.started = time.monotonic()
         life.last_good, life.seen = time.monotonic(), None
         process.watch_exit(identity, self.changed)
 

@@ -49,6 +49,8 @@ class Wiring(msgspec.Struct, frozen=True):
     guardian_command: tuple[str, ...]
     """Starts a guardian that takes over our sockets; `--supervisor PID:TICKS` is appended."""
     descriptors: tuple[int, ...]
+    companion: Callable[[Callable[[str], None]], Awaitable[None]] | None
+    """Runs beside the loop until the shop closes (scheduled drills); it is handed a way to say a sentence."""
     shop_url: str
     console_url: str
 

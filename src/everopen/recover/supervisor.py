@@ -82,6 +82,7 @@ class Supervisor:
         self._adopt(registry.living(registry.load(self._wiring.home.processes_file)))
         starting = loop.create_task(self._start())
         beat = loop.create_task(self._beat())
+        beside = loop.create_task(self._run_beside())
         try:
             while not starting.done() and not self._stopping:
                 self._save_registry()
@@ -101,6 +102,7 @@ class Supervisor:
             ) from error
         finally:
             beat.cancel()
+            beside.cancel()
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             if self._stopping:
@@ -294,6 +296,14 @@ class Supervisor:
         if fresh != self._saved:
             registry.save(self._wiring.home.processes_file, fresh)
             self._saved = fresh
+
+    async def _run_beside(self) -> None:
+        """What compose wants to run beside the loop; its end or failure is said and changes nothing else."""
+        if self._wiring.companion is not None:
+            try:
+                await self._wiring.companion(lambda sentence: self._events.write("beside", sentence))
+            except (EveropenError, OSError) as error:
+                self._events.write("beside", str(error))
 
     async def _beat(self) -> None:
         """Tells the guardian that this loop turns."""

@@ -93,7 +93,11 @@ CASES: dict[str, tuple[Snapshot, tuple[Action, ...]]] = {
     "standby hangs: kill it": (snapshot({}, HUNG), (FenceStandby("node-2"),)),
     "standby confirms nothing: kill it": (snapshot({}, {"stalled_s": 1.6}), (FenceStandby("node-2"),)),
     "standby runs but does not stream for long: rejoin": (
-        snapshot({}, {"attached": False, "detached_s": 11.0}, state={"alone": True}), (Rejoin("node-2"),)),
+        snapshot({}, {"attached": False, "detached_s": 11.0, "running_s": 11.0}, state={"alone": True}), (Rejoin("node-2"),)),
+    "standby was just rejoined after a long absence: give it time": (
+        snapshot({}, {"attached": False, "detached_s": 95.0, "running_s": 0.1}, state={"alone": True}),
+        (),
+    ),
     "standby is back while alone: confirm": (snapshot({}, {}, state={"alone": True, "synchronous": ()}), (Confirm(("node-2",)),)),
     "confirming is under way: not twice": (snapshot({}, {}, state={"alone": True, "synchronous": ()}, adjusting=True), ()),
     "second standby arrives: confirm both": (
