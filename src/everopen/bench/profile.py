@@ -75,7 +75,9 @@ def part_of(frame: str) -> str:
     path = match[1] if match else frame
     if "everopen/" in path:
         return "everopen/" + path.rsplit("everopen/", 1)[1]
+    if re.search(r"(?:^|/)asyncio/", path):
+        return "event loop: polling and system calls"
     library = re.search(r"site-packages/([\w-]+)", path) or re.match(r"([\w-]+)/", path)
     if library:
         return library[1]
-    return "event loop" if "run" in frame.split(" ")[0] else "Python's library"
+    return "Python's library"

@@ -22,6 +22,7 @@ def test_nothing_sampled_is_no_share() -> None:
     assert parts_of("", most=3) == []
 
 
-def test_a_frame_without_a_path_has_a_name_too() -> None:
-    assert part_of("run_forever (<string>)") == "event loop"
+def test_the_loop_itself_and_frames_without_a_path_have_a_name_too() -> None:
+    assert part_of("run (asyncio/runners.py:118)") == "event loop: polling and system calls"
+    assert part_of("loads (<string>)") == "Python's library"
     assert part_of("loads (json/decoder.py:3)") == "json"
