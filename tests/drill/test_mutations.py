@@ -55,6 +55,11 @@ def shop_around(buyer: Buyer, number: int) -> None:
         buyer.look_at_cart()
 
 
+def buy(buyer: Buyer, number: int) -> None:
+    """Buys, and nothing that could wait where orders don't: a cart on a primary that is cut off hangs for good."""
+    buyer.order(SKU, 1 + number % 2)
+
+
 def lose_patience(buyer: Buyer, number: int) -> None:
     """Hangs up before the answer can be there, sends the same once more, hangs up again."""
     buyer.look_at_stock(SKU)
@@ -156,7 +161,7 @@ def primary_cut_off(scene: Scene) -> Evidence:
     (postmaster,) = scene.shop.pids("primary")
     old = [identity for pid in node_processes(postmaster) if (identity := process.identify(pid))]
     epoch, start = scene.topology().epoch, time.time()
-    with Buyers(scene.shop.url, shop_around, count=4, prefix=scene.prefix()) as buyers:
+    with Buyers(scene.shop.url, buy, count=4, prefix=scene.prefix()) as buyers:
         buyers.until(40)
         os.kill(postmaster, signal.SIGSTOP)
         deadline = time.monotonic() + 20
