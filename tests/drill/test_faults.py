@@ -15,6 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
+from everopen.base import process
 from everopen.base.clock import Rng
 from everopen.drill import interposer
 from everopen.drill.faults import FAULTS, Injected, clock_jump, disks, full_disk, limits, squeeze
@@ -194,6 +195,11 @@ def is_late(ground: Ground, injected: Injected, trickle: Trickle, begun: float) 
     return any(took > 0.15 for _, took, _, _ in answers) or time.monotonic() - max(last, begun) > 0.3
 
 
+def has_lost_somebody(ground: Ground, injected: Injected, trickle: Trickle, begun: float) -> bool:
+    """Its victims are dead. (Whether anybody had to wait for that is the shop's business.)"""
+    return any(process.identify(pid) is None for pid in injected.pids)
+
+
 def is_full(ground: Ground, injected: Injected, trickle: Trickle, begun: float) -> bool:
     return disks.disk_of(ground).free_bytes < 4096
 
@@ -244,7 +250,7 @@ def effect_of(name: str) -> Effect:
         "bad-deploy": answers_500,
         "clock-jump": has_leapt,
         "payments-twice": is_asked_much,
-        "everything": is_late,
+        "everything": has_lost_somebody,
     }
     prefixes: dict[str, Effect] = {
         "kill-": is_replaced,

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import msgspec
@@ -136,7 +136,8 @@ def kill_primary(scene: Scene, *, stall: bool) -> Evidence:
             while buyers.acknowledged() < wanted and time.monotonic() < deadline:
                 time.sleep(0.01)
         for pid in everyone:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a session that ended by itself meanwhile
+                os.kill(pid, signal.SIGKILL)
         return [postmaster]
 
     with Buyers(scene.shop.url, shop_around, count=4, prefix=scene.prefix()) as buyers:
