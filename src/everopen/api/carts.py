@@ -9,9 +9,9 @@ from everopen.api import answers
 from everopen.api.catalogue import replay_header
 from everopen.api.hot import fingerprint, require_provider
 from everopen.api.problems import Headers, Refusal
-from everopen.api.routes import Answer, Call
+from everopen.api.routes import Answer, Call, Parameter, Route
 from everopen.api.sessions import new_session, session_of
-from everopen.api.shapes import CartAnswer, CartLineBody, CheckoutBody, QuantityBody
+from everopen.api.shapes import CartAnswer, CartLineBody, CheckoutBody, OrderAnswer, QuantityBody
 from everopen.api.shop import Shop
 from everopen.trading.orders import (
     Cart,
@@ -159,3 +159,53 @@ async def check_out(
         if not isinstance(outcome, CartChanged):
             answers.refuse(outcome)
     raise answers.refusal(CartChanged())
+
+
+_SKU = Parameter("sku", "The product.", "path")
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/api/cart", "getCart", "What lies in the session's cart", get_cart, CartAnswer),
+    Route("DELETE", "/api/cart", "clearCart", "Empty the cart", clear_cart, CartAnswer),
+    Route(
+        "POST",
+        "/api/cart/lines",
+        "addToCart",
+        "Put more of a product into the cart",
+        add_line,
+        CartAnswer,
+        CartLineBody,
+        refusals=("unknown-sku", "no-price", "conflict"),
+        keyed=True,
+    ),
+    Route(
+        "PATCH",
+        "/api/cart/lines/{sku:path}",
+        "setCartLine",
+        "Set how many of a product are in the cart",
+        set_line,
+        CartAnswer,
+        QuantityBody,
+        refusals=("not-found",),
+        parameters=(_SKU,),
+    ),
+    Route(
+        "DELETE",
+        "/api/cart/lines/{sku:path}",
+        "removeCartLine",
+        "Take a product out of the cart",
+        remove_line,
+        CartAnswer,
+        parameters=(_SKU,),
+    ),
+    Route(
+        "POST",
+        "/api/checkout",
+        "checkout",
+        "Order what is in the cart",
+        checkout,
+        OrderAnswer,
+        CheckoutBody,
+        201,
+        ("sold-out", "empty-cart", "unknown-provider", "no-price", "conflict"),
+        keyed=True,
+    ),
+)

@@ -5,8 +5,16 @@ from __future__ import annotations
 from everopen.api import answers
 from everopen.api.hot import fingerprint
 from everopen.api.problems import Refusal
-from everopen.api.routes import Answer, Call
-from everopen.api.shapes import CorrectionBody, ProductAnswer, ProductsAnswer, ProductsBody, ReceiptBody
+from everopen.api.routes import Answer, Call, Parameter, Route
+from everopen.api.shapes import (
+    CorrectionBody,
+    ProductAnswer,
+    ProductsAnswer,
+    ProductsBody,
+    ProductsChangedAnswer,
+    ReceiptBody,
+    StockAnswer,
+)
 from everopen.api.shop import Shop
 from everopen.trading.orders import ProductInput, ProductsChanged, StockChanged, StockItem
 
@@ -113,3 +121,73 @@ def within_batch(shop: Shop, name: str, count: int) -> None:
 def replay_header(replayed: bool) -> list[tuple[bytes, bytes]]:
     """Says that the key was answered before."""
     return [(b"idempotency-replayed", b"true")] if replayed else []
+
+
+_SKU = Parameter("sku", "The product.", "path")
+_LIST = (
+    Parameter("limit", f"Products per page, 1 to {LIMIT_MAX}; 50 by default.", kind="integer"),
+    Parameter("after", "`next` of the page before."),
+    Parameter("q", "Text to look for in titles and SKUs."),
+)
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "GET",
+        "/api/products",
+        "listProducts",
+        "A page of products",
+        list_products,
+        ProductsAnswer,
+        refusals=("bad-input",),
+        parameters=_LIST,
+    ),
+    Route(
+        "PUT",
+        "/api/products",
+        "putProducts",
+        "Add or change products",
+        put_products,
+        ProductsChangedAnswer,
+        ProductsBody,
+        scope="catalogue:write",
+        keyed=True,
+        batch=True,
+    ),
+    Route(
+        "GET",
+        "/api/products/{sku:path}",
+        "getProduct",
+        "One product with what is left",
+        get_product,
+        ProductAnswer,
+        refusals=("not-found",),
+        parameters=(_SKU,),
+    ),
+    Route(
+        "POST",
+        "/api/stock/receipts",
+        "receiveStock",
+        "Book goods that arrived",
+        receive_stock,
+        StockAnswer,
+        ReceiptBody,
+        201,
+        ("unknown-sku",),
+        scope="stock:write",
+        keyed=True,
+        batch=True,
+    ),
+    Route(
+        "POST",
+        "/api/stock/corrections",
+        "correctStock",
+        "Book what a count found",
+        correct_stock,
+        StockAnswer,
+        CorrectionBody,
+        201,
+        ("unknown-sku", "sold-out"),
+        scope="stock:write",
+        keyed=True,
+        batch=True,
+    ),
+)

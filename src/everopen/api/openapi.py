@@ -72,7 +72,7 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
             "required": required,
             "content": {"application/json": {"schema": schema_of[route.body]}},
         }
-    if route.staff:
+    if route.scope:
         operation["security"] = [{"operator": []}]
     return operation
 

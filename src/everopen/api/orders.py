@@ -8,8 +8,17 @@ from everopen.api import answers
 from everopen.api.catalogue import replay_header
 from everopen.api.hot import fingerprint, summed
 from everopen.api.problems import Refusal
-from everopen.api.routes import Answer, Call
-from everopen.api.shapes import CancelBody, CreditBody, LineBody, OrderAnswer, RefundBody
+from everopen.api.routes import Answer, Call, Parameter, Route
+from everopen.api.shapes import (
+    CancelAnswer,
+    CancelBody,
+    CreditBody,
+    LineBody,
+    OrderAnswer,
+    OrderBody,
+    RefundAnswer,
+    RefundBody,
+)
 from everopen.api.shop import Shop
 from everopen.trading.orders import ORDER_TOTAL_MAX, Cancelled, Refunded, RefundLine
 
@@ -98,3 +107,79 @@ def within_lines(shop: Shop, count: int) -> None:
         raise Refusal(
             "bad-input", f"`lines` has {count:,} entries; at most {shop.settings.lines_max:,} are possible."
         )
+
+
+_ORDER = Parameter("id", "The order's id.", "path")
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "POST",
+        "/api/orders",
+        "placeOrder",
+        "Place an order",
+        None,
+        OrderAnswer,
+        OrderBody,
+        201,
+        (
+            "sold-out",
+            "unknown-sku",
+            "unknown-provider",
+            "no-price",
+            "conflict",
+            "no-operator",
+            "not-operator",
+        ),
+        keyed=True,
+    ),
+    Route(
+        "GET",
+        "/api/orders/{id}",
+        "getOrder",
+        "An order as it is now",
+        get_order,
+        OrderAnswer,
+        refusals=("not-found",),
+        parameters=(_ORDER,),
+    ),
+    Route(
+        "POST",
+        "/api/orders/{id}/refunds",
+        "refundOrder",
+        "Give money back for lines of an order",
+        refund_order,
+        RefundAnswer,
+        RefundBody,
+        201,
+        ("not-found", "conflict", "unknown-sku"),
+        (_ORDER,),
+        scope="refunds:write",
+        keyed=True,
+    ),
+    Route(
+        "POST",
+        "/api/orders/{id}/cancel",
+        "cancelOrder",
+        "Take back an unpaid order",
+        cancel_order,
+        CancelAnswer,
+        CancelBody,
+        200,
+        ("not-found", "conflict"),
+        (_ORDER,),
+        scope="orders:write",
+        keyed=True,
+    ),
+    Route(
+        "POST",
+        "/api/credits",
+        "credit",
+        "Give money back for a sale from elsewhere",
+        credit,
+        RefundAnswer,
+        CreditBody,
+        201,
+        ("unknown-sku", "no-price", "conflict"),
+        scope="refunds:write",
+        keyed=True,
+    ),
+)

@@ -18,7 +18,7 @@ from everopen.api.catalogue import one_product, page_of
 from everopen.api.hot import order_request
 from everopen.api.orders import one_order
 from everopen.api.problems import PROBLEMS, Headers, Refusal
-from everopen.api.routes import Answer, Call
+from everopen.api.routes import Answer, Call, Route
 from everopen.api.sessions import require_same_origin, session_of
 from everopen.api.shapes import CartLineBody, CheckoutBody, OrderBody, ProductAnswer
 from everopen.api.shop import Shop
@@ -258,3 +258,17 @@ def _read(kind: type[T], fields: dict[str, Any]) -> T:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
         raise explain(str(error)) from None
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/", "home", "Storefront", home, page=True),
+    Route("GET", "/products/{sku:path}", "productPage", "A product", product, page=True),
+    Route("GET", "/cart", "cartPage", "The cart", cart, page=True),
+    Route("GET", "/orders/{id}", "orderPage", "An order", order, page=True),
+    Route("GET", "/problems/{name}", "problemPage", "What a problem means", problem, page=True),
+    Route("GET", markup.CSS_PATH, "stylesheet", "Style sheet", stylesheet, page=True),
+    Route("POST", "/buy", "buyForm", "Buy one product", buy, page=True, form=True),
+    Route("POST", "/cart/lines", "addForm", "Add to the cart", add_to_cart, page=True, form=True),
+    Route("POST", "/cart/lines/set", "setForm", "Change the cart", set_in_cart, page=True, form=True),
+    Route("POST", "/checkout", "checkoutForm", "Order the cart", checkout, page=True, form=True),
+)

@@ -87,7 +87,8 @@ class Route(NamedTuple):
     refusals: tuple[str, ...] = ()
     """Names of `PROBLEMS` it can answer, beyond those that any call can."""
     parameters: tuple[Parameter, ...] = ()
-    staff: bool = False
+    scope: str = ""
+    """What staff (or their API key) must be allowed to do for it; empty: anybody may call."""
     keyed: bool = False
     """Takes an `Idempotency-Key`."""
     batch: bool = False
@@ -158,7 +159,7 @@ class Router:
             raise Refusal("bad-input", "The query has too many parameters.") from None
         if any("\0" in value for value in call.parameters.values()):
             raise Refusal("bad-input", "The address holds a NUL character; nothing can be stored under it.")
-        if route.staff:
+        if route.scope:
             require_operator(headers, self._limits.operator_key)
         if route.keyed:
             call.key = idempotency_key(headers)
@@ -227,7 +228,7 @@ def refusals_of(route: Route) -> tuple[str, ...]:
     found = [*route.refusals]
     if route.body is not None:
         found += ["too-large", "bad-content-type", "slow-body"]
-    if route.staff:
+    if route.scope:
         found += ["no-operator", "not-operator"]
     if route.keyed:
         found += ["bad-key", "key-reused"]

@@ -5,31 +5,22 @@ They belong to `everopen_owner`, who can't log in."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from alembic import op
 
-from everopen.store.migrations.runner import execute_script
+from everopen.store.migrations.runner import execute_files, execute_script
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-FILES = ("tables", "settle_payments", "place_orders", "refunds", "catalogue", "grants")
-
 
 def upgrade() -> None:
     """Creates everything."""
     bind = op.get_bind()
-    execute_script(
-        bind, "GRANT USAGE, CREATE ON SCHEMA public TO everopen_owner; SET LOCAL ROLE everopen_owner"
-    )
-    for name in FILES:
-        execute_script(
-            bind, (Path(__file__).parent / "first_shop" / f"{name}.sql").read_text(encoding="utf-8")
-        )
-    execute_script(bind, "RESET ROLE; GRANT SELECT ON alembic_version TO everopen_app, everopen_audit")
+    execute_script(bind, "GRANT USAGE, CREATE ON SCHEMA public TO everopen_owner")
+    execute_files(bind, "first_shop", ("tables", "grants"))
+    execute_script(bind, "GRANT SELECT ON alembic_version TO everopen_app, everopen_audit")
 
 
 def downgrade() -> None:

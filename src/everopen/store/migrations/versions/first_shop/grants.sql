@@ -14,6 +14,3 @@ GRANT UPDATE (version, updated_at), DELETE ON carts TO everopen_app;
 GRANT UPDATE (quantity), DELETE ON cart_lines TO everopen_app;
 GRANT UPDATE (seen_at, expires_at), DELETE ON sessions TO everopen_app;
 GRANT DELETE ON idempotency TO everopen_app;
-
-REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO everopen_app;

@@ -1,0 +1,22 @@
+"""An order's life after it is placed: shipments, returns, invoices, timeline."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from everopen.store.migrations.runner import execute_files
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds it."""
+    execute_files(op.get_bind(), "lifecycle", ("tables", "grants"))
+
+
+def downgrade() -> None:
+    """Would drop what the shop has recorded since: going back means a restore."""
+    raise NotImplementedError("Going back before this version means a restore.")

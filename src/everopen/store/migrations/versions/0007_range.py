@@ -1,0 +1,22 @@
+"""The range of goods: variants, categories, attributes, prices with validity, versions, stock at several locations."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from everopen.store.migrations.runner import execute_files
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds it."""
+    execute_files(op.get_bind(), "range", ("tables", "grants"))
+
+
+def downgrade() -> None:
+    """Would drop what the shop has recorded since: going back means a restore."""
+    raise NotImplementedError("Going back before this version means a restore.")

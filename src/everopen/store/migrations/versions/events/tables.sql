@@ -1,0 +1,2 @@
+-- Subscribers, deliveries of events, durable jobs.
+SELECT 1;

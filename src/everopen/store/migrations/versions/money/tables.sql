@@ -1,0 +1,2 @@
+-- Authorisations and captures, the provider's notifications, reconciliation.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- What the application may do with these tables.
+SELECT 1;
