@@ -3,5 +3,5 @@
 set -eu
 cd "$(dirname "$0")/.."
 common="--universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet"
-${UV:-uv} pip compile pyproject.toml $common "$@" -o requirements.lock
-${UV:-uv} pip compile pyproject.toml --group dev $common "$@" -c requirements.lock -o requirements-dev.lock
+${UV:-uv} pip compile pyproject.toml --all-extras $common "$@" -o requirements.lock
+${UV:-uv} pip compile pyproject.toml --all-extras --group dev $common "$@" -c requirements.lock -o requirements-dev.lock
