@@ -224,8 +224,10 @@ def is_asked_much(ground: Ground, injected: Injected, trickle: Trickle, begun: f
     return is_between(ground, injected, trickle, begun) and len(trickle.since(begun)) >= 60
 
 
-def answers_500(ground: Ground, injected: Injected, trickle: Trickle, begun: float) -> bool:
-    return any(status == 500 for _, _, status, _ in trickle.since(begun))
+def is_seen_through(ground: Ground, injected: Injected, trickle: Trickle, begun: float) -> bool:
+    """The worker answered 500, and no client has seen it."""
+    seen = any(status == 500 for _, _, status, _ in trickle.since(begun))
+    return is_between(ground, injected, trickle, begun) and not seen
 
 
 def has_leapt(ground: Ground, injected: Injected, trickle: Trickle, begun: float) -> bool:
@@ -247,7 +249,7 @@ def effect_of(name: str) -> Effect:
         "full-disk": is_full,
         "disk-filling": is_filling,
         "corrupt-page-standby": page_is_bad,
-        "bad-deploy": answers_500,
+        "bad-deploy": is_seen_through,
         "clock-jump": has_leapt,
         "payments-twice": is_asked_much,
         "everything": has_lost_somebody,

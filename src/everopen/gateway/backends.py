@@ -28,8 +28,8 @@ class Backend:
     """One worker as this process sees it."""
 
     __slots__ = (
-        "busy", "draining", "endpoint", "failures", "idle", "in_flight", "key", "last_answer_s", "name",
-        "probing", "removed", "state", "weight",
+        "blame", "busy", "draining", "ejected_s", "endpoint", "failures", "idle", "in_flight", "key", "last_answer_s", "name",
+        "out_s", "probing", "removed", "state", "weight",
     )  # fmt: skip
 
     def __init__(self, name: str, endpoint: Endpoint, now_s: float) -> None:
@@ -43,6 +43,12 @@ class Backend:
         self.state: health.State = "healthy"
         self.failures = 0
         """Probes that failed in a row."""
+        self.blame = 0.0
+        """How often it answered 500 where another worker did not; good answers make up for it."""
+        self.out_s = 0.0
+        """How long it was last out for that."""
+        self.ejected_s = 0.0
+        """When that was."""
         self.probing: asyncio.Handle | asyncio.Task[None] | None = None
         self.idle: list[Upstream] = []
         self.busy: set[Upstream] = set()
@@ -123,13 +129,34 @@ class Backends:
             log.warning("backend %s is out: %s", backend.name, transition.reason)
         if transition.effect != "admit" and backend.probing is None:
             settings = self._settings
-            delay_s = health.probe_delay_s(
-                backend.failures, settings.probe_first_s, settings.probe_max_s, self._rng.random()
+            delay_s = (
+                backend.out_s
+                if backend.state == "failing"
+                else health.probe_delay_s(
+                    backend.failures, settings.probe_first_s, settings.probe_max_s, self._rng.random()
+                )
             )
             backend.probing = self._loop.call_later(delay_s, self._start_probe, backend)
         self._refresh()
         if transition.effect == "admit":
             self._changed()
+
+    def blame(self, backend: Backend) -> None:
+        """Another worker carried out what this one answered with 500."""
+        settings = self._settings
+        backend.blame += 1.0
+        if backend.blame < settings.blame_max or backend.state != "healthy":
+            return
+        now_s = self._loop.time()
+        lapsed = now_s - backend.ejected_s > 4 * settings.failing_s_max  # long ago: a clean record
+        backend.out_s = (
+            settings.failing_s
+            if lapsed or not backend.out_s
+            else min(2 * backend.out_s, settings.failing_s_max)
+        )
+        backend.ejected_s = now_s
+        backend.blame = settings.blame_max - 1.0  # when it comes back, the next one is enough
+        self.event(backend, "blamed")
 
     def look(self, now_s: float, lag_s: float) -> None:
         """Regular care: probes silent backends and closes connections that idled for long. `lag_s` is by how much

@@ -9,7 +9,7 @@ class Counters:
     __slots__ = (
         "accepted", "answers_1xx", "answers_2xx", "answers_3xx", "answers_4xx", "answers_5xx", "bytes_in", "bytes_out",
         "client_aborts", "connections", "cut_answers", "ejections", "in_flight", "probes", "queue_waits", "queued",
-        "readmissions", "refused", "requests", "retries", "shed", "stale_closes", "timeouts", "upstream_connects",
+        "readmissions", "refused", "requests", "retries", "second_opinions", "shed", "stale_closes", "timeouts", "upstream_connects",
         "worker_waits",
     )  # fmt: skip
 
@@ -37,6 +37,7 @@ class Counters:
     refused: int
     requests: int
     retries: int
+    second_opinions: int
     shed: int
     stale_closes: int
     timeouts: int

@@ -32,13 +32,15 @@ Failure = Literal["refused", "busy", "stale", "reset", "hung", "garbled", "decli
 connection; closed later; no sign of life; not HTTP; the worker asked to go elsewhere."""
 
 _NOBODY: frozenset[Backend] = frozenset()
+_OPINIONS_RESERVE = 100.0
+"""Most second opinions that may be asked for in one breath: enough to find out about a worker, too few to double a load."""
 
 
 class Exchange:
     """One request on its way."""
 
     __slots__ = (
-        "attempts", "backend", "backoff_s", "begun", "client", "deadline_s", "done", "has_place",
+        "attempts", "backend", "backoff_s", "begun", "client", "deadline_s", "done", "doubted", "has_place",
         "moved_s", "request", "retry_s", "tried", "upstream",
     )  # fmt: skip
 
@@ -50,6 +52,8 @@ class Exchange:
         self.upstream: Upstream | None = None
         self.tried: set[Backend] | frozenset[Backend] = _NOBODY
         self.attempts = 0
+        self.doubted: Backend | None = None
+        """It answered 500, and the request went to another worker for a second opinion."""
         self.begun = False
         """The head of an answer went to the client."""
         self.moved_s = 0.0
@@ -85,6 +89,8 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._orphans: set[Exchange] = set()
         self._waking = False
+        self._opinions_left = _OPINIONS_RESERVE
+        self._opinions_at = 0
 
     def submit(self, exchange: Exchange) -> None:
         """Takes a request over; the client hears of it through `answer`, or `begin`, `more`, `end`, `cut`."""
@@ -163,6 +169,27 @@ class Dispatcher:
             )
         else:
             self._again(exchange, backend)
+
+    def second_opinion(self, exchange: Exchange) -> bool:
+        """A worker answered 500: whether the request has gone to another one, to learn whose fault it is. Once per request,
+        for a bounded share of all, and only what may be repeated (a 500 may come after the commit)."""
+        backend = exchange.backend
+        counters = self.counters
+        if (
+            backend is None
+            or exchange.doubted is not None
+            or exchange.begun
+            or exchange.client.gone
+            or not exchange.request.repeatable
+            or self.backends.pick({*exchange.tried, backend}) is None
+            or not self._afford_second_opinion()
+        ):
+            return False
+        exchange.doubted = backend
+        counters.second_opinions += 1
+        self._leave_backend(exchange)
+        self._again(exchange, backend)
+        return True
 
     def client_left(self, exchange: Exchange) -> None:
         """The client is gone. A request that a worker has is left to end there, so that the connection stays good and
@@ -249,6 +276,19 @@ class Dispatcher:
             upstream.abandon()  # the request ended while we connected
         else:
             upstream.send(exchange)
+
+    def _afford_second_opinion(self) -> bool:
+        """A share of the requests since we last looked is laid by, up to a reserve; each second opinion takes one of it."""
+        requests = self.counters.requests
+        share = self.settings.second_opinion_share
+        self._opinions_left = min(
+            _OPINIONS_RESERVE, self._opinions_left + share * (requests - self._opinions_at)
+        )
+        self._opinions_at = requests
+        if self._opinions_left < 1.0 or not share:
+            return False
+        self._opinions_left -= 1.0
+        return True
 
     def _again(self, exchange: Exchange, failed: Backend) -> None:
         self.counters.retries += 1

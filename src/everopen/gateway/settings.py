@@ -89,6 +89,26 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         ),
     ] = 4.0
     max_idle_per_backend: Annotated[int, Meta(ge=0, description="Idle connections kept per worker.")] = 512
+    blame_max: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="A worker that so often answered 500 to what another one then carried out is ejected; twenty good answers "
+            "make up for one.",
+        ),
+    ] = 3.0
+    failing_s: Annotated[
+        float, Meta(gt=0, description="Time that it is out for; doubles each time it comes back and fails.")
+    ] = 1.0
+    failing_s_max: Annotated[float, Meta(gt=0, description="Longest such time.")] = 60.0
+    second_opinion_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of requests that may be asked of a second worker because the first answered 500; 0: none.",
+        ),
+    ] = 0.2
     probe_first_s: Annotated[
         float,
         Meta(gt=0, description="First look at an ejected worker after this; doubles with each failure."),

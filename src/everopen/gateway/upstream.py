@@ -158,6 +158,13 @@ class Upstream(asyncio.Protocol):
         if reader.retry_elsewhere and reader.status == 503 and not exchange.begun:
             dispatcher.attempt_failed(exchange, "declined")
             return
+        if reader.status == 500:
+            if dispatcher.second_opinion(exchange):
+                return
+        elif exchange.doubted is not None:
+            dispatcher.backends.blame(exchange.doubted)
+        elif backend.blame:
+            backend.blame = max(0.0, backend.blame - 0.05)
         client = exchange.client
         if exchange.begun:
             if reader.body:

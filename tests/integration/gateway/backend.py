@@ -1,7 +1,7 @@
 """A small HTTP backend for the gateway's tests, run as a process: `backend.py SOCKET NAME`.
 
 /echo answers what it received; /sleep/MS answers later; /big/BYTES and /chunks/COUNT answer long; /cut dies in the
-middle of an answer; /lose notes the key and closes without an answer when no backend of the folder has noted it before; /decline asks for another worker; /none closes without an answer; /eof ends its answer by closing.
+middle of an answer; /lose notes the key and closes without an answer when no backend of the folder has noted it before; /bad/NAME answers 500 in the backend of that name, /poison in each; /decline asks for another worker; /none closes without an answer; /eof ends its answer by closing.
 Every keyed request that was carried out is noted in the file NAME beside the socket.
 """
 
@@ -63,7 +63,9 @@ class Server(asyncio.Protocol):
         write = self.transport.write
         if kind == "sleep":
             await asyncio.sleep(amount / 1000)
-        if kind == "big":
+        if kind == "poison" or (kind == "bad" and rest[0] == self.name):
+            self.reply(b"failed", "500 Internal Server Error")
+        elif kind == "big":
             self.reply(b"x" * amount)
         elif kind == "chunks":
             write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n")

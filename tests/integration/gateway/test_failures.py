@@ -248,3 +248,74 @@ def test_killing_one_of_two_gateways_breaks_only_its_own_connections() -> None:
         assert sum(held) == clients
         assert min(held) >= 1, "both took part"
         assert broken == held[0], (outcomes, held)
+
+
+def test_a_backend_that_answers_500_where_another_does_not_fails_no_keyed_request_and_is_out_after_a_few() -> (
+    None
+):
+    with open_shop() as shop:
+        shop.gateway(failing_s=60.0)
+        shop.backend("a")
+        shop.backend("b")
+
+        async def fault() -> None:
+            await asyncio.sleep(0)
+
+        outcomes = under_load(shop, fault, target="/api/bad/a")
+        stats = shop.stats() or {}
+        assert set(outcomes) == {200}, outcomes
+        assert stats["ejections"] == 1
+        assert 3 <= stats["second_opinions"] <= 40  # those in flight when it was found out
+        assert {ask_name(shop) for _ in range(20)} == {"b"}
+
+
+def test_a_backend_out_for_its_500s_comes_back_and_is_out_for_longer_when_it_fails_again() -> None:
+    with open_shop() as shop:
+        shop.gateway(failing_s=0.2)
+        shop.backend("a")
+        shop.backend("b")
+
+        async def bad_requests(until_ejections: int) -> None:
+            async with Connection(shop.port) as connection:
+                while (shop.stats() or {})["ejections"] < until_ejections:
+                    assert (await connection.ask("/api/bad/a", "POST", b"{}"))[0] == 200
+
+        asyncio.run(bad_requests(1))
+        wait_until(lambda: (shop.stats() or {})["backends_healthy"] == 2)
+        asyncio.run(bad_requests(2))
+        before = (shop.stats() or {})["second_opinions"]
+        wait_until(lambda: (shop.stats() or {})["backends_healthy"] == 2)
+        assert before == 4  # three to find out, one to remember
+        assert {ask_name(shop) for _ in range(60)} == {"a", "b"}
+
+
+def test_a_request_that_every_backend_answers_with_500_is_nobodys_fault_and_its_answer_is_passed_on() -> None:
+    with open_shop() as shop:
+        shop.gateway()
+        shop.backend("a")
+        shop.backend("b")
+
+        async def fault() -> None:
+            await asyncio.sleep(0)
+
+        outcomes = under_load(shop, fault, target="/api/poison", clients=4)
+        stats = shop.stats() or {}
+        assert set(outcomes) == {500}, outcomes
+        assert stats["ejections"] == 0
+        assert (
+            stats["second_opinions"] <= 0.2 * stats["requests"] + 100
+        )  # a bad client does not double the load
+
+
+def test_an_unkeyed_request_answered_with_500_is_not_sent_twice() -> None:
+    with open_shop() as shop:
+        shop.gateway()
+        shop.backend("a")
+        shop.backend("b")
+
+        async def ask() -> set[int]:
+            async with Connection(shop.port) as connection:
+                return {(await connection.ask("/bad/a", "POST", b"{}"))[0] for _ in range(20)}
+
+        assert asyncio.run(ask()) == {200, 500}
+        assert (shop.stats() or {})["second_opinions"] == 0

@@ -1,14 +1,13 @@
 """A bad deploy: one worker starts, says on /healthz that it is well, and answers everything else with 500.
 
-The interposer answers in its place. Not covered by a promise: a 500 is an answer, and a gateway that sent it again
-elsewhere would have to guess whether the fault lies in the worker or in the request. Comparing a worker with its
-fellows (outlier ejection) would tell the two apart; the shop does not do that yet.
+The interposer answers in its place. The gateway asks another worker what this one answered with 500, so no request that may
+be repeated fails; and once it has seen that the fault is this worker's, it leaves it alone.
 """
 
 from __future__ import annotations
 
 from everopen.base.clock import Rng
-from everopen.drill.faults.fault import NOT_COVERED, Injected
+from everopen.drill.faults.fault import CRASH, Injected
 from everopen.drill.faults.network import missing_interposing, step_in, step_out
 from everopen.drill.ground import Ground
 
@@ -20,7 +19,7 @@ class BadDeploy:
 
     name = "bad-deploy"
     description = "One worker answers everything with 500, except /healthz."
-    promise = NOT_COVERED
+    promise = CRASH
     hold_s = 4.0
 
     def missing(self, ground: Ground) -> str | None:
