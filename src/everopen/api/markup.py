@@ -40,7 +40,12 @@ STATUS = {
     "placed": ("Placed", "Your order is safe with us. The payment is under way; this page renews itself."),
     "paid": ("Paid", "Thank you. Your payment has arrived."),
     "declined": ("Declined", "The payment was declined. Nothing was charged and the goods were released."),
-    "cancelled": ("Cancelled", "The order was cancelled. Nothing was charged."),
+    "cancelled": ("Cancelled", "The order was cancelled. What was charged, if anything, is given back."),
+    "authorised": ("Confirmed", "Your bank has set the money aside; it is charged when the goods leave."),
+    "partly_shipped": ("Partly shipped", "A part of your order is on its way; the rest follows."),
+    "shipped": ("Shipped", "Your order is on its way."),
+    "completed": ("Completed", "Your order has arrived. Thank you."),
+    "returned": ("Returned", "All of it was given back."),
 }
 LOW = 10
 _SIGNS = {"GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥"}

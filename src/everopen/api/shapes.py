@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from everopen.base.money import Money
 from everopen.trading.orders import UNIT_PRICE_MAX
+from everopen.trading.states import OrderStatus
 
 EMAIL_PATTERN = r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)"
 """(`$` alone lets a line feed pass at the end, which in a header of a letter begins the next one.)"""
@@ -195,11 +196,12 @@ class CustomerAnswer(Struct, frozen=True):
 class OrderAnswer(Struct, frozen=True):
     """An order: as it was placed (`POST`), or as it is now (`GET`).
 
-    placed: stock is reserved, payment is under way. paid: money captured. declined: the provider said no, stock
-    released. cancelled: taken back before it was paid."""
+    placed: stock is reserved, payment is under way. authorised: the provider holds the money. paid: money captured.
+    declined: the provider said no, stock released. cancelled: taken back before anything was sent. partly_shipped,
+    shipped: on the way. completed: arrived. returned: all of it was given back."""
 
     id: UUID
-    status: Literal["placed", "paid", "declined", "cancelled"]
+    status: OrderStatus
     total: Money
     lines: list[OrderLineAnswer]
     customer: CustomerAnswer

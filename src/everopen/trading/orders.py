@@ -7,15 +7,11 @@ failure of all. Amounts are whole minor units (pence); the shop has one currency
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-OrderStatus = Literal["placed", "paid", "declined", "cancelled"]
-"""placed: stock is reserved, payment is under way. paid: money captured, stock consumed. declined: the provider
-said no, stock released. cancelled: taken back before it was paid, stock released."""
-
+from everopen.trading.states import OrderStatus
 
 UNIT_PRICE_MAX = 10**10
 ORDER_TOTAL_MAX = 10**12
