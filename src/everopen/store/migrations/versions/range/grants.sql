@@ -1,2 +1,3 @@
 -- What the application may do with these tables.
-SELECT 1;
+GRANT INSERT, UPDATE (parent_id, name, position) ON categories TO everopen_app;
+GRANT UPDATE (category_id, tax_category, weight_g) ON products TO everopen_app;
