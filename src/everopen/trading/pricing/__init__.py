@@ -1,0 +1,29 @@
+"""Prices: what a basket costs under the shop's promotions, coupons, taxes and shipping methods.
+
+`price(basket, rules, at)` decides, purely; `load_rules` reads the snapshot that it decides by; `change.py` is what staff do."""
+
+from everopen.trading.pricing.engine import price
+from everopen.trading.pricing.quote import (
+    Applied,
+    Basket,
+    BasketLine,
+    Quote,
+    QuotedLine,
+    Recorded,
+    Refused,
+    recorded,
+)
+from everopen.trading.pricing.rules import Rules
+
+__all__ = [
+    "Applied",
+    "Basket",
+    "BasketLine",
+    "Quote",
+    "QuotedLine",
+    "Recorded",
+    "Refused",
+    "Rules",
+    "price",
+    "recorded",
+]
