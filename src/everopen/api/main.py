@@ -81,6 +81,7 @@ def run(
             payments_socket=payments_socket,
             clock=SystemClock(),
             rng=random.Random(),
+            name=name,
         )
         shop = Shop(api, desk)
         await desk.start()

@@ -7,7 +7,8 @@ from pathlib import Path
 from everopen.base.clock import Clock, Rng
 from everopen.base.topology import TopologyReader
 from everopen.store import Primary, StoreSettings
-from everopen.trading.housekeeping import Housekeeper
+from everopen.trading.jobs.runner import Runner
+from everopen.trading.jobs.table import JOBS
 from everopen.trading.lanes import Lanes
 from everopen.trading.orders import OrderRequest, Outcome
 from everopen.trading.payments import PROVIDERS
@@ -16,7 +17,7 @@ from everopen.trading.settings import TradingSettings
 
 
 class Trading:
-    """Connections, lanes, payer and housekeeping of one worker."""
+    """Connections, lanes, payer and jobs of one worker."""
 
     def __init__(
         self,
@@ -29,6 +30,7 @@ class Trading:
         clock: Clock,
         rng: Rng,
         database: str = "everopen",
+        name: str = "",
     ) -> None:
         self.settings = settings
         self.currency = settings.currency
@@ -47,20 +49,20 @@ class Trading:
             settings, self.primary, self.providers, clock=clock, rng=rng, busy=lambda: self.lanes.busy()
         )
         self.lanes = Lanes(settings, self.primary, clock=clock, on_placed=self.payer.follow)
-        self.housekeeper = Housekeeper(settings, self.primary)
+        self.runner = Runner(settings, self.primary, JOBS, self.providers, clock=clock, rng=rng, worker=name)
 
     async def start(self) -> None:
         """Starts everything and returns at once, also while no primary answers (`ready` is False then)."""
         await self.primary.start()
         await self.lanes.start()
         await self.payer.start()
-        await self.housekeeper.start()
+        await self.runner.start()
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Commits the orders in flight, settles what providers answered, closes the connections."""
         await self.lanes.stop(grace_s)
         await self.payer.stop()
-        await self.housekeeper.stop()
+        await self.runner.stop()
         for provider in self.providers.values():
             await provider.close()
         await self.primary.close()
@@ -79,8 +81,9 @@ class Trading:
             **self.primary.counters,
             **self.lanes.counters,
             **self.payer.counters,
-            **self.housekeeper.counters,
+            **self.runner.counters,
             "lane_orders_waiting": self.lanes.waiting,
             "payments_waiting": self.payer.waiting,
+            "jobs_running": self.runner.running,
             "store_epoch": self.primary.epoch,
         }

@@ -103,5 +103,20 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         ),
     ] = 30.0
     housekeeping_s: Annotated[
-        float, msgspec.Meta(gt=0, description="Pause between two rounds of housekeeping.")
+        float, msgspec.Meta(gt=0, description="How often keys, sessions and ended jobs are forgotten.")
     ] = 60.0
+    jobs_poll_s: Annotated[
+        float, msgspec.Meta(gt=0, description="How often a worker looks for due jobs.")
+    ] = 1.0
+    jobs_lease_s: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0, description="A job whose worker died is taken up by another after at most so long."
+        ),
+    ] = 15.0
+    jobs_concurrency: Annotated[
+        int, msgspec.Meta(ge=1, le=64, description="Jobs that one worker runs at once.")
+    ] = 4
+    jobs_keep_days: Annotated[
+        float, msgspec.Meta(gt=0, description="How long done and dead jobs stay visible.")
+    ] = 14.0

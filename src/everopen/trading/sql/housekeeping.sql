@@ -1,7 +1,3 @@
--- name: try_lock
--- One worker keeps house at a time; the lock ends with the transaction.
-SELECT pg_try_advisory_xact_lock(4503060);
-
 -- name: purge_keys
 -- Forgets idempotency keys that are older than the setting, a batch at a time.
 DELETE FROM idempotency WHERE key IN (

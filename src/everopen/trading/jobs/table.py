@@ -1,0 +1,16 @@
+"""The table of all jobs: what the shop does by itself, or has been asked to do later. Each subject brings its own rows.
+
+What is not here: payments. Each order has one, so a job row per payment would double what an order writes; the intent
+is itself the durable row, with a lease (`payments.sql`), and ends reservations too, since only the provider can say that
+no money moved. Deliveries of events neither: a subscriber's row holds its position and a lease (`trading/events`)."""
+
+from __future__ import annotations
+
+from everopen.trading import housekeeping
+from everopen.trading.jobs.job import Job
+
+JOBS: dict[str, Job] = {
+    job.name: job
+    for job in (Job("forget", housekeeping.forget, every_s=lambda settings: settings.housekeeping_s),)
+}
+"""Name to job. The name is in rows: it may not change its meaning."""
