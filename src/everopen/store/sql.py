@@ -44,7 +44,8 @@ class Statements:
         return list(self._texts)
 
 
-def load_statements(package: str, file: str) -> Statements:
-    """The statements of `file` in the `sql` folder of `package`, read once at import."""
-    text = resources.files(package).joinpath("sql", file).read_text(encoding="utf-8")
-    return Statements(text, f"{package}/{file}")
+def load_statements(package: str, *files: str) -> Statements:
+    """The statements of `files` in the `sql` folder of `package`, read once at import."""
+    folder = resources.files(package).joinpath("sql")
+    text = "\n".join(folder.joinpath(file).read_text(encoding="utf-8") for file in files)
+    return Statements(text, f"{package}/{' and '.join(files)}")

@@ -18,6 +18,7 @@ from everopen.store.primary import Connection
 from everopen.trading.payments.sandbox import Books
 
 SQL = load_statements("everopen.trading", "audit.sql")
+"""One file per subject: its name here, and its checks count."""
 CHECKS = tuple(name for name in SQL.names() if name != "counts")
 SHOWN = 5
 """How many wrong rows a check shows."""
