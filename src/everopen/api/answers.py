@@ -88,6 +88,8 @@ def cart(found: trading.Cart | None, currency: str) -> CartAnswer:
             None if line.unit_price is None else Money(line.unit_price, currency),
             None if line.unit_price is None else Money(line.unit_price * line.quantity, currency),
             line.available,
+            None if line.price_was is None else Money(line.price_was, currency),
+            line.short,
         )
         for line in (found.lines if found is not None else ())
     ]

@@ -13,6 +13,7 @@ from everopen.api.routes import Answer, Call, Parameter, Route
 from everopen.api.sessions import new_session, session_of
 from everopen.api.shapes import CartAnswer, CartLineBody, CheckoutBody, OrderAnswer, QuantityBody
 from everopen.api.shop import Shop
+from everopen.base.ids import uuid7
 from everopen.trading.orders import (
     Cart,
     CartChanged,
@@ -37,8 +38,8 @@ async def cart_of(shop: Shop, call: Call) -> CartAnswer:
 
 async def find_cart_id(shop: Shop, call: Call) -> UUID | None:
     """The cart of the visitor's session; None without a session that is still known."""
-    token = session_of(call)
-    return None if token is None else await shop.cart_id(token)
+    session = await shop.session(session_of(call))
+    return None if session is None else session.cart_id
 
 
 def changed(shop: Shop, outcome: Cart | UnknownSku | Unpriced | CartFull | KeyReused) -> CartAnswer:
@@ -62,15 +63,14 @@ async def add_line(shop: Shop, call: Call) -> Answer:
 
 async def add(shop: Shop, call: Call, sku: str, quantity: int, *, key: str) -> tuple[CartAnswer, Headers]:
     """The cart with the product in it (added once per key), and the cookie of a new session. Raises a `Refusal`."""
-    cart_id, headers = await find_cart_id(shop, call), Headers()
-    fresh = cart_id is None
+    cart_id, headers, token = await find_cart_id(shop, call), Headers(), None
     if cart_id is None:
-        if await shop.product(sku) is None:  # no session for what can't be put into it
-            answers.refuse(UnknownSku((sku,)))
+        cart_id = uuid7()
         token, headers = new_session(days=shop.session_days, secure=shop.settings.secure_cookies)
-        cart_id = await shop.open_session(token)
+        if not shop.sessions.beside_carts and await shop.product(sku) is None:
+            answers.refuse(UnknownSku((sku,)))  # no session for what can't be put into its cart
     outcome = await shop.add_to_cart(
-        cart_id, sku, quantity, key=key, fingerprint=fingerprint("cart", sku, quantity), fresh=fresh
+        cart_id, sku, quantity, key=key, fingerprint=fingerprint("cart", sku, quantity), new_session=token
     )
     cart = changed(shop, outcome)
     return cart, [*headers, *replay_header(isinstance(outcome, Cart) and outcome.replayed)]

@@ -42,6 +42,11 @@ PRELOADED = (
 )
 """Imported lazily by others; after `drop_privileges` the Python installation may not be readable any more."""
 
+PRELOADED_FOR = {
+    "redis": ("everopen.trading.sessions.redis", "redis.asyncio.connection", "redis._parsers.resp2")
+}
+"""The same for what a setting chooses."""
+
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
@@ -66,7 +71,7 @@ def run(
     """Runs one worker until SIGTERM. Blocks; returns after requests in flight were answered."""
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    for module in PRELOADED:
+    for module in (*PRELOADED, *PRELOADED_FOR.get(api.session_store, ())):
         importlib.import_module(module)
     listener = bind(socket, api.backlog)
     tune_memory()
@@ -88,6 +93,8 @@ def run(
         try:
             await serve_on(listener, Api(shop, operator_key=operator_key), shop)
         finally:
+            await shop.carts.close()
+            await shop.sessions.stop()
             await desk.stop(1.0)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

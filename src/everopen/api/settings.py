@@ -6,7 +6,7 @@ and stand in `shapes.py`; here is what an operator may tune.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -34,6 +34,19 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     page_products: Annotated[
         int, Meta(ge=1, le=200, description="Products on one page of the storefront.")
     ] = 24
+    session_store: Annotated[
+        Literal["postgres", "redis"],
+        Meta(
+            description="Where sessions are kept: postgres (needs nothing more) or redis (the extra `redis`)."
+        ),
+    ] = "postgres"
+    session_redis_url: Annotated[
+        str,
+        Meta(
+            pattern="^(rediss?|unix)://",
+            description="That Redis: redis://HOST:PORT/DB, rediss:// for TLS, unix:///PATH. All workers must reach the same one.",
+        ),
+    ] = "redis://127.0.0.1:6379/0"
     secure_cookies: Annotated[
         bool, Meta(description="Mark the session cookie Secure; for shops that are served over TLS only.")
     ] = False

@@ -262,6 +262,10 @@ class CartLineAnswer(Struct, frozen=True):
     unit_price: Money | None
     amount: Money | None
     available: int | None
+    price_was: Money | None = None
+    """What one cost when the line was last changed, where that is another price than today's."""
+    short: int = 0
+    """How many pieces of the line are not available now."""
 
 
 class CartAnswer(Struct, frozen=True):

@@ -11,14 +11,13 @@ from uuid import UUID
 
 from everopen.api.problems import unavailable
 from everopen.api.settings import ApiSettings
-from everopen.trading import carts, catalogue, find, refunds, sessions, stock
+from everopen.trading import catalogue, find, refunds, stock
+from everopen.trading.carts import Addition, AddOutcome, Carts
 from everopen.trading.desk import Trading
 from everopen.trading.orders import (
     CancelOutcome,
     Cart,
-    CartFull,
     CreditOutcome,
-    KeyReused,
     LineRequest,
     OrderRequest,
     OrderView,
@@ -31,10 +30,9 @@ from everopen.trading.orders import (
     StockItem,
     StockOutcome,
     UnknownSku,
-    Unpriced,
 )
+from everopen.trading.sessions import SESSION_STORES, Session, SessionStore, digest
 
-CART_QUANTITY_MAX = 1_000_000
 COUNTERS = (
     "requests",
     "refused",
@@ -59,6 +57,10 @@ class Shop:
         """SIGTERM came: what can't be answered in time may be sent to another worker."""
         self._trading = trading
         self._primary = trading.primary
+        self.sessions: SessionStore = SESSION_STORES[settings.session_store](
+            trading.primary, settings.session_redis_url, self.session_days
+        )
+        self.carts = Carts(trading.primary, trading.currency)
 
     def end(self) -> None:
         """Says that SIGTERM came; what is in flight goes on."""
@@ -67,6 +69,8 @@ class Shop:
     async def close(self) -> None:
         """Ends the lanes, then the connections."""
         await self.lanes.stop(1.0)
+        await self.carts.close()
+        await self.sessions.stop()
         await self._primary.close()
 
     def require_ready(self) -> int:
@@ -103,43 +107,51 @@ class Shop:
 
     # --- sessions and carts
 
-    async def open_session(self, token: str) -> UUID:
-        """A new session's cart."""
-        return await sessions.open_session(self._primary, token, days=self.session_days)
-
-    async def cart_id(self, token: str) -> UUID | None:
-        """The cart of a session that is known."""
-        return await sessions.find_cart_id(self._primary, token)
+    async def session(self, token: str | None) -> Session | None:
+        """What a token stands for; None when it is not known (any more)."""
+        return None if token is None else await self.sessions.find(token)
 
     async def cart(self, cart_id: UUID) -> Cart:
         """What lies in a cart."""
-        return await carts.find_cart(self._primary, self.currency, cart_id)
+        return await self.carts.find(cart_id)
 
     async def add_to_cart(
-        self, cart_id: UUID, sku: str, quantity: int, *, key: str, fingerprint: bytes, fresh: bool
-    ) -> Cart | UnknownSku | Unpriced | CartFull | KeyReused:
-        """Puts more of a product into a cart, once per key; `fresh`: into one that was opened for this."""
-        return await carts.add_line(
-            self._primary,
-            self.currency,
-            cart_id,
-            sku,
-            quantity,
-            most=CART_QUANTITY_MAX,
-            key=key,
-            fingerprint=fingerprint,
-            fresh=fresh,
+        self,
+        cart_id: UUID,
+        sku: str,
+        quantity: int,
+        *,
+        key: str,
+        fingerprint: bytes,
+        new_session: str | None = None,
+    ) -> AddOutcome:
+        """Puts more of a product into a cart, once per key; `new_session`: into one that is opened for this, under that
+        token."""
+        kept_beside = new_session is not None and self.sessions.beside_carts
+        if new_session is not None and not kept_beside:
+            await self.sessions.open(new_session, cart_id)
+        return await self.carts.add(
+            Addition(
+                cart_id,
+                sku,
+                quantity,
+                key,
+                fingerprint,
+                fresh=new_session is not None,
+                session=digest(new_session) if kept_beside and new_session is not None else None,
+                session_days=self.session_days,
+            )
         )
 
     async def set_cart_line(self, cart_id: UUID, sku: str, quantity: int) -> Cart | UnknownSku:
         """Sets a line of a cart; 0 takes it out."""
         if quantity == 0:
-            return await carts.remove_line(self._primary, self.currency, cart_id, sku)
-        return await carts.set_line(self._primary, self.currency, cart_id, sku, quantity)
+            return await self.carts.remove_line(cart_id, sku)
+        return await self.carts.set_line(cart_id, sku, quantity)
 
     async def clear_cart(self, cart_id: UUID) -> Cart:
         """Empties a cart."""
-        return await carts.empty(self._primary, self.currency, cart_id)
+        return await self.carts.empty(cart_id)
 
     # --- staff
 

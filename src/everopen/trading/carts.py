@@ -1,149 +1,192 @@
 """Carts: a wish, not a promise. They hold no stock and no price; each change moves the cart's version on, and a
-checkout names the version that it read, so two checkouts of one cart can't both become orders.
+checkout names the version that it read, so two checkouts of one cart can't both become orders. A line remembers the price
+that its buyer last saw, only to tell him that it changed.
 
-Setting, removing and emptying end the same however often they run. Adding does not, so `add_line` carries an idempotency
-key like an order, and its row is written in the same transaction."""
+Setting, removing and emptying end the same however often they run. Adding does not, so it carries an idempotency key like
+an order, and its row is written in the same transaction.
+
+A guest's cart is known by his session only. A customer has one cart, on whichever device he is: what a guest has gathered
+goes into it when he logs in."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from everopen.base.ids import uuid7
 from everopen.store import Primary, load_statements
 from everopen.store.primary import Connection
+from everopen.trading.batches import Batch
 from everopen.trading.orders import Cart, CartFull, CartLine, KeyReused, UnknownSku, Unpriced
 
 SQL = load_statements("everopen.trading", "carts.sql")
-R = TypeVar("R")
 
 LINES_MOST = 1000
 """Lines of one cart: as many as an order may have."""
+QUANTITY_MOST = 1_000_000
+"""Pieces of one line: as many as a line of an order may have."""
+GROUP_MOST = 200
 
 
-async def _read(connection: Connection, currency: str, cart_id: UUID) -> Cart:
-    rows = await connection.fetch(SQL["find_cart"], cart_id)
-    lines = tuple(
-        CartLine(row["sku"], row["title"], row["quantity"], row["unit_price"], row["available"])
-        for row in rows
-        if row["sku"] is not None
+class Addition(msgspec.Struct, frozen=True):
+    """So many more of a SKU, for a cart, once per key.
+
+    `fresh`: the cart was opened for this very request (see `add_to_carts`). `session`: the digest of its new session's
+    token, where sessions are kept in the same database; `session_days` is how long it lives."""
+
+    cart_id: UUID
+    sku: str
+    quantity: int
+    key: str
+    fingerprint: bytes
+    fresh: bool = False
+    session: bytes | None = None
+    session_days: float = 30.0
+
+
+AddOutcome = Cart | UnknownSku | Unpriced | CartFull | KeyReused
+
+
+def _line(row: Any) -> CartLine:
+    available, quantity = row["available"], row["quantity"]
+    price, was = row["unit_price"], row["price_was"]
+    return CartLine(
+        row["sku"],
+        row["title"],
+        quantity,
+        price,
+        available,
+        price_was=was if was is not None and was != price else None,
+        short=0 if available is None else max(0, quantity - max(0, available)),
     )
-    return Cart(cart_id, rows[0]["version"] if rows else 0, currency, lines)
 
 
-async def _change(
-    primary: Primary,
-    currency: str,
-    cart_id: UUID,
-    change: Callable[[Connection], Awaitable[R | None]],
-    known: Callable[[Connection], Awaitable[Cart | R | None]] | None = None,
-) -> Cart | R:
-    """Runs a change under the cart's lock; what the change returns is the refusal. What `known` returns is the outcome of
-    a request that was carried out before."""
-
-    async def work(connection: Connection) -> Cart | R:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            outcome = None if known is None else await known(connection)
-            if outcome is not None:
-                await (
-                    transaction.commit()
-                )  # and not a rollback: the commit waits until the standby has the first one
-                return outcome
-            await connection.execute(SQL["open_cart"], cart_id)
-            await connection.execute(SQL["lock_cart"], cart_id)
-            refusal = await change(connection)
-            if refusal is not None:
-                await transaction.rollback()
-                return refusal
-            cart = await _read(connection, currency, cart_id)
-            await transaction.commit()
-            return cart
-        except BaseException:
-            if not connection.is_closed() and connection.is_in_transaction():
-                await transaction.rollback()
-            raise
-
-    return await primary.run(work)
+async def read_carts(connection: Connection, currency: str, ids: Sequence[UUID]) -> list[Cart]:
+    """Carts in the order of their ids in `ids`; an unknown one is empty, with version 0."""
+    found: dict[UUID, Cart] = {}
+    rows: Any = await connection.fetch(SQL["read_carts"], ids)
+    for cart_id, group in groupby(rows, key=lambda row: row["cart_id"]):
+        lines = list(group)
+        shown = tuple(_line(row) for row in lines if row["sku"] is not None)
+        found[cart_id] = Cart(cart_id, lines[0]["version"], currency, shown)
+    return [found.get(cart_id) or Cart(cart_id, 0, currency, ()) for cart_id in ids]
 
 
-async def find_cart(primary: Primary, currency: str, cart_id: UUID) -> Cart:
-    """The cart; an unknown one is empty, with version 0."""
-    return await primary.run(lambda connection: _read(connection, currency, cart_id))
+async def _add(connection: Connection, currency: str, group: Sequence[Addition]) -> list[AddOutcome]:
+    codes: Any = await connection.fetchval(
+        SQL["add_to_carts"],
+        [item.cart_id for item in group],
+        [item.fresh for item in group],
+        [item.session for item in group],
+        timedelta(days=group[0].session_days),
+        [item.sku for item in group],
+        [item.quantity for item in group],
+        [item.key for item in group],
+        [item.fingerprint for item in group],
+        LINES_MOST,
+        QUANTITY_MOST,
+    )
+    shown = [item.cart_id for item, code in zip(group, codes, strict=True) if code <= 1]
+    found = dict(zip(shown, await read_carts(connection, currency, shown), strict=True)) if shown else {}
+    return [_outcome(item, code, found) for item, code in zip(group, codes, strict=True)]
 
 
-async def add_line(
-    primary: Primary,
-    currency: str,
-    cart_id: UUID,
-    sku: str,
-    quantity: int,
-    *,
-    most: int,
-    key: str,
-    fingerprint: bytes,
-    fresh: bool = False,
-) -> Cart | UnknownSku | Unpriced | CartFull | KeyReused:
-    """Adds pieces of a SKU to what is in the cart, once per key; `most` is the most pieces of one line.
-
-    `fresh`: the cart was opened for this very request. A visitor without a session whose answer was lost can't say which
-    cart was his, so his request fills a new one again; the former is nobody's. (To hand him the cart that the key names
-    was turned down: whoever guesses a key would get somebody's cart.)"""
-
-    async def known(connection: Connection) -> Cart | KeyReused | None:
-        row: Any = await connection.fetchrow(SQL["known_cart_key"], key, fingerprint)
-        if row["code"] == 0 or (fresh and row["code"] == 1 and row["result_id"] != cart_id):
-            return None
-        if row["code"] == 2 or row["result_id"] != cart_id:
+def _outcome(item: Addition, code: int, found: dict[UUID, Cart]) -> AddOutcome:
+    match code:
+        case 0:
+            return found[item.cart_id]
+        case 1:
+            return msgspec.structs.replace(found[item.cart_id], replayed=True)
+        case 2:
             return KeyReused()
-        return msgspec.structs.replace(await _read(connection, currency, cart_id), replayed=True)
-
-    async def change(connection: Connection) -> UnknownSku | Unpriced | CartFull | None:
-        product = await connection.fetchrow(SQL["find_priced"], sku)
-        if product is None:
-            return UnknownSku((sku,))
-        if product["unit_price"] is None:
-            return Unpriced((sku,))
-        others, held = await connection.fetchrow(SQL["measure_cart"], cart_id, product["id"])  # type: ignore[misc]
-        if others >= LINES_MOST:
+        case 4:
+            return UnknownSku((item.sku,))
+        case 5:
+            return Unpriced((item.sku,))
+        case 15:
             return CartFull(LINES_MOST)
-        if held + quantity > most:
-            return CartFull(most)
-        await connection.execute(SQL["put_line"], cart_id, product["id"], held + quantity)
-        await connection.execute(SQL["keep_cart_key"], key, fingerprint, cart_id, fresh)
-        return None
-
-    return await _change(primary, currency, cart_id, change, known)
+        case _:
+            return CartFull(QUANTITY_MOST)
 
 
-async def set_line(
-    primary: Primary, currency: str, cart_id: UUID, sku: str, quantity: int
-) -> Cart | UnknownSku:
-    """Sets the quantity of a line; UnknownSku when it is not in the cart."""
+class Carts:
+    """The carts of all visitors of a worker."""
 
-    async def change(connection: Connection) -> UnknownSku | None:
-        found = await connection.fetchval(SQL["change_line"], cart_id, sku, quantity)
-        return None if found else UnknownSku((sku,))
+    def __init__(self, primary: Primary, currency: str) -> None:
+        self._primary = primary
+        self._currency = currency
+        self._additions: Batch[Addition, AddOutcome] = Batch(
+            primary,
+            lambda connection, group: _add(connection, currency, group),
+            most=GROUP_MOST,
+            apart=lambda item: (item.cart_id, item.key),
+        )
+        self._reads: Batch[UUID, Cart] = Batch(
+            primary, lambda connection, ids: read_carts(connection, currency, ids), most=GROUP_MOST
+        )
 
-    return await _change(primary, currency, cart_id, change)
+    async def close(self) -> None:
+        """Ends."""
+        await self._additions.close()
+        await self._reads.close()
+
+    async def find(self, cart_id: UUID) -> Cart:
+        """The cart; an unknown one is empty, with version 0."""
+        return await self._reads.ask(cart_id)
+
+    async def add(self, item: Addition) -> AddOutcome:
+        """Adds pieces of a SKU to what is in the cart, once per key. The cart is made when there is none."""
+        return await self._additions.ask(item)
+
+    async def set_line(self, cart_id: UUID, sku: str, quantity: int) -> Cart | UnknownSku:
+        """Sets the quantity of a line; UnknownSku when it is not in the cart."""
+        return await self._change(
+            cart_id, sku, lambda c: c.fetchval(SQL["change_line"], cart_id, sku, quantity)
+        )
+
+    async def remove_line(self, cart_id: UUID, sku: str) -> Cart | UnknownSku:
+        """Takes a line out; UnknownSku when it is not in the cart."""
+        return await self._change(cart_id, sku, lambda c: c.fetchval(SQL["remove_line"], cart_id, sku))
+
+    async def empty(self, cart_id: UUID) -> Cart:
+        """Takes all lines out."""
+        found = await self._change(cart_id, "", lambda c: c.fetchval(SQL["empty_cart"], cart_id))
+        return found if isinstance(found, Cart) else await self.find(cart_id)
+
+    async def _change(
+        self, cart_id: UUID, sku: str, change: Callable[[Connection], Awaitable[Any]]
+    ) -> Cart | UnknownSku:
+        async def work(connection: Connection) -> Cart | UnknownSku:
+            async with connection.transaction():
+                await connection.execute(SQL["lock_cart"], cart_id)
+                if await change(connection):
+                    await connection.execute(SQL["move_on"], cart_id)
+                    found = await read_carts(connection, self._currency, [cart_id])
+                    return found[0]
+                return UnknownSku((sku,))
+
+        return await self._primary.run(work)
 
 
-async def remove_line(primary: Primary, currency: str, cart_id: UUID, sku: str) -> Cart | UnknownSku:
-    """Takes a line out; UnknownSku when it is not in the cart."""
+async def merge_carts(connection: Connection, from_cart: UUID, into_cart: UUID) -> bool:
+    """Moves what lies in one cart into another, quantities added up to the most that a line may have; lines for which the
+    other has no room stay. Locks both in the order of their ids; once more it finds nothing to do. True: something moved."""
+    moved: bool = await connection.fetchval(
+        SQL["merge_carts"], from_cart, into_cart, LINES_MOST, QUANTITY_MOST
+    )
+    return moved
 
-    async def change(connection: Connection) -> UnknownSku | None:
-        return None if await connection.fetchval(SQL["remove_line"], cart_id, sku) else UnknownSku((sku,))
 
-    return await _change(primary, currency, cart_id, change)
-
-
-async def empty(primary: Primary, currency: str, cart_id: UUID) -> Cart:
-    """Takes all lines out."""
-
-    async def change(connection: Connection) -> None:
-        await connection.execute(SQL["empty_cart"], cart_id)
-
-    return await _change(primary, currency, cart_id, change)
+async def customer_cart(connection: Connection, customer_id: UUID, guest_cart: UUID | None = None) -> UUID:
+    """The cart of a customer who logs in, with what his guest's cart held. For the caller's transaction."""
+    found: UUID = await connection.fetchval(SQL["cart_of_customer"], customer_id, uuid7())
+    if guest_cart is not None:
+        owner = await connection.fetchval(SQL["cart_owner"], guest_cart)
+        if owner is None:  # never another customer's, whatever the session says
+            await merge_carts(connection, guest_cart, found)
+    return found

@@ -247,13 +247,16 @@ class Product(msgspec.Struct, frozen=True):
 
 
 class CartLine(msgspec.Struct, frozen=True):
-    """A line of a cart at today's price."""
+    """A line of a cart at today's price. `price_was`: what the buyer last saw, where that is another price. `short`: how many
+    pieces of it are not available now."""
 
     sku: str
     title: str
     quantity: int
     unit_price: int | None
     available: int | None
+    price_was: int | None = None
+    short: int = 0
 
 
 class Cart(msgspec.Struct, frozen=True):

@@ -99,9 +99,17 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     session_days: Annotated[
         float,
         msgspec.Meta(
-            gt=0, description="A session that was not used for so long is forgotten, with its cart."
+            gt=0,
+            description="A session that was not used for so long is forgotten, with the cart of a guest.",
         ),
     ] = 30.0
+    cart_days: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            description="A cart that was not changed for so long, and has no session any more, is forgotten.",
+        ),
+    ] = 90.0
     housekeeping_s: Annotated[
         float, msgspec.Meta(gt=0, description="How often keys, sessions and ended jobs are forgotten.")
     ] = 60.0

@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from uuid import UUID
 
 import pytest
 
 from everopen.base.errors import StoreUnavailable
-from everopen.base.ids import secret_token
-from everopen.trading import Trading, carts, sessions
 from everopen.trading.orders import (
     ORDER_TOTAL_MAX,
     UNIT_PRICE_MAX,
-    Cart,
-    CartChanged,
     KeyReused,
     LineRequest,
     NoLines,
@@ -284,74 +279,6 @@ def test_an_order_of_nothing_to_pay_is_paid_at_once(shop: Shop) -> None:
         rows = await shop.fetch("SELECT status, on_hand, reserved FROM orders, stock")
         assert [tuple(row) for row in rows] == [("paid", 1, 0)]
         assert problems(await shop.audit()) == []
-
-    asyncio.run(scenario())
-
-
-async def add(worker: Trading, cart_id: UUID, sku: str, key: str, *, fresh: bool = False) -> object:
-    """Adds one piece under a key."""
-    return await carts.add_line(
-        worker.primary, "GBP", cart_id, sku, 1, most=5, key=key, fingerprint=sku.encode(), fresh=fresh
-    )
-
-
-def test_a_key_adds_to_one_cart_once(shop: Shop) -> None:
-    async def scenario() -> None:
-        async with shop.worker() as worker:
-            await shop.stock(worker, apple=10, pear=10)
-            mine, other, fresh = [
-                await sessions.open_session(worker.primary, secret_token(), days=1) for _ in range(3)
-            ]
-            outcomes = await asyncio.gather(*(add(worker, mine, "apple", "k") for _ in range(9)))
-            assert Counter((cart.version, cart.replayed) for cart in outcomes) == {
-                (2, False): 1,
-                (2, True): 8,
-            }
-            assert [line.quantity for line in outcomes[0].lines] == [1]
-            assert await add(worker, mine, "pear", "k") == KeyReused()
-            assert await add(worker, other, "apple", "k") == KeyReused()
-            # A visitor without a session whose answer was lost: a new cart, and again no more than one piece.
-            again = await add(worker, fresh, "apple", "k", fresh=True)
-            assert [line.quantity for line in again.lines] == [1]
-            assert await add(worker, fresh, "apple", "k") == KeyReused()
-            assert await worker.place(shop.order(("apple", 1), key="k", fingerprint=b"apple")) == KeyReused()
-            assert isinstance(await worker.place(shop.order(("apple", 1), key="o")), PlacedOrder)
-            assert await add(worker, mine, "apple", "o") == KeyReused()
-            # A refused change leaves its key free.
-            assert await add(worker, mine, "plum", "free") == UnknownSku(("plum",))
-            assert isinstance(await add(worker, mine, "pear", "free"), Cart)
-        assert problems(await shop.audit()) == []
-
-    asyncio.run(scenario())
-
-
-def test_a_cart_becomes_one_order_and_is_empty(shop: Shop) -> None:
-    async def scenario() -> None:
-        async with shop.worker() as worker:
-            await shop.stock(worker, apple=10, pear=10)
-            token = secret_token()
-            cart_id = await sessions.open_session(worker.primary, token, days=1)
-            assert await sessions.find_cart_id(worker.primary, token) == cart_id
-            assert await sessions.find_cart_id(worker.primary, "guess") is None
-            for number, sku in enumerate(("apple", "pear", "apple")):
-                cart = await add(worker, cart_id, sku, f"k{number}")
-            assert isinstance(cart, Cart)
-            assert [(line.sku, line.quantity) for line in cart.lines] == [("apple", 2), ("pear", 1)]
-            lines = tuple(LineRequest(line.sku, line.quantity) for line in cart.lines)
-            facts = {"cart_id": cart_id, "cart_version": cart.version, "fingerprint": b"checkout"}
-            both = await asyncio.gather(
-                *(worker.place(shop.order(lines=lines, **facts, key=f"c{i}")) for i in range(2))
-            )
-            assert sorted(type(outcome).__name__ for outcome in both) == ["CartChanged", "PlacedOrder"]
-            won = "c0" if isinstance(both[0], PlacedOrder) else "c1"
-            assert (await carts.find_cart(worker.primary, "GBP", cart_id)).lines == ()
-            again = await worker.place(
-                shop.order(lines=(), cart_id=cart_id, cart_version=99, fingerprint=b"checkout", key=won)
-            )
-            assert isinstance(again, PlacedOrder)
-            assert again.replayed
-            assert await worker.place(shop.order(lines=lines, **facts)) == CartChanged()
-            assert await shop.value("SELECT count(*) FROM orders") == 1
 
     asyncio.run(scenario())
 

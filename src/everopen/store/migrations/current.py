@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration; a test compares it with the folder."""
 
 

@@ -79,19 +79,20 @@ def charge_with_fresh_keys(sandbox: Any) -> None:
     sandbox.SandboxProvider.charge = twice
 
 
-def remember_sessions_in_memory(sessions: Any) -> None:
+def remember_sessions_in_memory(postgres: Any) -> None:
     """A session is known only to the worker that opened it."""
-    known: dict[str, UUID] = {}
-    open_session = sessions.open_session
+    known: dict[str, Any] = {}
+    store = postgres.PostgresSessions
+    open_session = store.open
 
-    async def opened(primary: Any, token: str, *, days: float) -> UUID:
-        known[token] = await open_session(primary, token, days=days)
+    async def opened(self: Any, token: str, cart_id: UUID, customer_id: UUID | None = None) -> Any:
+        known[token] = await open_session(self, token, cart_id, customer_id)
         return known[token]
 
-    async def found(primary: Any, token: str) -> UUID | None:
+    async def found(self: Any, token: str) -> Any:
         return known.get(token)
 
-    sessions.open_session, sessions.find_cart_id = opened, found
+    store.open, store.find, store.beside_carts = opened, found, False
 
 
 class _Standby:
@@ -137,7 +138,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
     "late failover": {"everopen.recover.keeper": fail_over_late},
     "gateway without retries": {"everopen.gateway.request_reader": give_up_at_once},
     "fresh keys for the provider": {"everopen.trading.payments.sandbox": charge_with_fresh_keys},
-    "sessions in memory": {"everopen.trading.sessions": remember_sessions_in_memory},
+    "sessions in memory": {"everopen.trading.sessions.postgres": remember_sessions_in_memory},
     "stale reads": {
         "everopen.trading.find": read_orders_from_a_standby,
         "everopen.trading.catalogue": read_stock_from_a_standby,
