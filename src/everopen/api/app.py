@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
-from everopen.api.bodies import ClientGone, Receive, Scope, Send
+from everopen.api.bodies import ClientGone, Message, Receive, Scope, Send
 from everopen.api.hot import OrderEntrance
 from everopen.api.pages import problem_answer
 from everopen.api.problems import Refusal, unavailable
+from everopen.api.quotas import client_of, kind_of
 from everopen.api.routes import Limits, Router
 from everopen.api.shapes import encode
 from everopen.api.shop import Shop
@@ -23,6 +25,8 @@ from everopen.base.ids import uuid7
 
 log = logging.getLogger(__name__)
 
+V1 = "/api/v1/"
+"""The same calls under the name of their version, for clients that want to say it."""
 LINGER_S = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 _OK = encode({"status": "ok"})
@@ -47,6 +51,8 @@ class Api:
             ),
         )
         self._in_flight = 0
+        self._quotas = shop.quotas
+        self._orders_are_limited = shop.quotas.has("orders")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -56,13 +62,18 @@ class Api:
         self._in_flight += 1
         try:
             path = scope["path"]
+            if path.startswith(V1):
+                path = scope["path"] = "/api" + path[len(V1) - 1 :]
             if path == "/api/orders" and scope["method"] == "POST":
+                if self._orders_are_limited:
+                    send = self._counted(scope, send)
                 await self._order(scope, receive, send)
             elif path == "/healthz":
                 await _send_json(send, _OK)
             elif path == "/stats" and not _from_outside(scope):
                 await _send_json(send, encode(self.stats()))
             else:
+                send = self._counted(scope, send)
                 await self._router(scope, receive, send)
         except Refusal as refusal:
             await self._refuse(refusal, scope, receive, send)
@@ -82,6 +93,20 @@ class Api:
             await self._refuse(told, scope, receive, send)
         finally:
             self._in_flight -= 1
+
+    def _counted(self, scope: Scope, send: Send) -> Send:
+        """`send`, adding what is left of the client's quota. Raises a 429 `Refusal`."""
+        kind = kind_of(scope["method"], scope["path"])
+        if kind is None or not self._quotas.has(kind):
+            return send
+        left = self._quotas.require(kind, client_of(_forwarded(scope)), time.monotonic())
+
+        async def say_too(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *left]
+            await send(message)
+
+        return say_too
 
     def _unavailable(self, cause: str) -> Refusal:
         return unavailable(cause, self._shop.settings.retry_after_s, elsewhere=self._shop.ending)
@@ -129,6 +154,11 @@ async def _linger(receive: Receive) -> None:
                     return
     except TimeoutError:
         return
+
+
+def _forwarded(scope: Scope) -> bytes:
+    found: bytes = next((value for name, value in scope["headers"] if name == b"x-forwarded-for"), b"")
+    return found
 
 
 def _from_outside(scope: Scope) -> bool:

@@ -3,12 +3,14 @@ that accepts its order: a buyer never holds both the order and the full cart, no
 
 from __future__ import annotations
 
+import time
 from uuid import UUID
 
 from everopen.api import answers
 from everopen.api.catalogue import replay_header
 from everopen.api.hot import fingerprint, require_provider
 from everopen.api.problems import Headers, Refusal
+from everopen.api.quotas import client_of
 from everopen.api.routes import Answer, Call, Parameter, Route
 from everopen.api.sessions import new_session, session_of
 from everopen.api.shapes import CartAnswer, CartLineBody, CheckoutBody, OrderAnswer, QuantityBody
@@ -65,6 +67,9 @@ async def add(shop: Shop, call: Call, sku: str, quantity: int, *, key: str) -> t
     """The cart with the product in it (added once per key), and the cookie of a new session. Raises a `Refusal`."""
     cart_id, headers, token = await find_cart_id(shop, call), Headers(), None
     if cart_id is None:
+        shop.quotas.require(
+            "sessions", client_of(call.headers.get(b"x-forwarded-for", b"")), time.monotonic()
+        )
         cart_id = uuid7()
         token, headers = new_session(days=shop.session_days, secure=shop.settings.secure_cookies)
         if not shop.sessions.beside_carts and await shop.product(sku) is None:

@@ -18,7 +18,7 @@ import msgspec
 
 from everopen.api import answers
 from everopen.api.bodies import Receive, Scope, Send, decode, read_body, require_json
-from everopen.api.problems import Headers, Refusal
+from everopen.api.problems import VERSION, Headers, Refusal
 from everopen.api.settings import ApiSettings
 from everopen.api.shapes import LineBody, OrderBody, encode
 from everopen.trading.orders import LineRequest, OrderRequest, Outcome, PlacedOrder
@@ -79,6 +79,7 @@ class OrderEntrance:
             _JSON,
             (b"content-length", b"%d" % len(content)),
             (b"location", b"/api/orders/" + content[7:43]),  # {"id":"<36 characters>"
+            VERSION,
         ]
         if outcome.replayed:
             reply.append(_REPLAYED)

@@ -106,5 +106,16 @@ def _parameter(item: Parameter) -> dict[str, Any]:
         "in": item.place,
         "required": item.place == "path",
         "description": item.description,
-        "schema": {"type": item.kind},
+        "schema": _schema(item),
     }
+
+
+def _schema(item: Parameter) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": item.kind}
+    if item.least is not None:
+        schema["minimum"] = item.least
+    if item.most is not None:
+        schema["maximum"] = item.most
+    if item.choices:
+        schema["enum"] = list(item.choices)
+    return schema

@@ -72,6 +72,11 @@ PROBLEMS: dict[str, Kind] = {
     "bad-content-type": Kind(
         415, "Unsupported content type", "Send JSON with the header `Content-Type: application/json`."
     ),
+    "rate-limited": Kind(
+        429,
+        "Too many requests from your address",
+        "Nothing was changed. Wait as long as `Retry-After` says; `RateLimit` on each answer tells what is left.",
+    ),
     "internal": Kind(500, "Something went wrong here", "It is in the shop's log under the id in `instance`."),
     "unavailable": Kind(
         503,
@@ -111,6 +116,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 Headers = list[tuple[bytes, bytes]]
 
+VERSION = (b"everopen-version", b"1")
+"""On every answer of the API: which version of the contract it keeps (see docs/architecture.md)."""
 _encode = msgspec.json.Encoder().encode
 _PROBLEM_TYPE = (b"content-type", b"application/problem+json")
 _STATUS_HEADERS: dict[str, Headers] = {
@@ -152,6 +159,7 @@ class Refusal(Exception):
             _PROBLEM_TYPE,
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
+            VERSION,
             *self.headers,
         ]
         return self.status, headers, body

@@ -17,7 +17,7 @@ from starlette.routing import compile_path
 
 from everopen.api.bodies import Receive, Scope, Send, decode, read_body, require_json
 from everopen.api.hot import idempotency_key, require_operator
-from everopen.api.problems import PROBLEMS, Headers, Refusal
+from everopen.api.problems import PROBLEMS, VERSION, Headers, Refusal
 from everopen.api.shapes import encode
 
 
@@ -69,6 +69,10 @@ class Parameter(NamedTuple):
     description: str
     place: str = "query"
     kind: str = "string"
+    least: int | None = None
+    most: int | None = None
+    """Of an integer."""
+    choices: tuple[str, ...] = ()
 
 
 class Route(NamedTuple):
@@ -144,9 +148,12 @@ class Router:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Raises `Refusal` before anything was sent, or `ClientGone`."""
         methods, parameters = self._find(scope["path"])
+        if scope["method"] == "OPTIONS":
+            await _say_methods(methods, send)
+            return
         route = methods.get(scope["method"])
         if route is None or route.handler is None:
-            allowed = ", ".join(sorted(methods))
+            allowed = allowed_of(methods)
             raise Refusal(
                 "bad-method",
                 f"{scope['method']} is not possible here; {allowed} is.",
@@ -169,7 +176,7 @@ class Router:
             content, reply = value, [*extra]
         else:
             content = b"" if value is None else encode(value)
-            reply = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), *extra]
+            reply = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), VERSION, *extra]
         reply.append((b"content-length", b"%d" % len(content)))
         await send({"type": "http.response.start", "status": status or route.status, "headers": reply})
         await send({"type": "http.response.body", "body": content})
@@ -191,6 +198,17 @@ class Router:
             call.body = route.body() if route.body is not None else None
         elif route.body is not None:
             call.body = decode(self._decoders[route.body], call.raw)
+
+
+def allowed_of(methods: Iterable[str]) -> str:
+    """The value of an `Allow` header."""
+    return ", ".join(sorted({*methods, "OPTIONS"}))
+
+
+async def _say_methods(methods: Iterable[str], send: Send) -> None:
+    headers = [(b"allow", allowed_of(methods).encode()), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _all_default(body: type) -> bool:
@@ -232,5 +250,7 @@ def refusals_of(route: Route) -> tuple[str, ...]:
         found += ["no-operator", "not-operator"]
     if route.keyed:
         found += ["bad-key", "key-reused"]
+    if route.method not in ("GET", "HEAD"):
+        found += ["rate-limited"]
     found += ["bad-input", "internal", "unavailable"]  # an address may hold a NUL, or too many parameters
     return tuple(sorted(set(found), key=lambda name: (PROBLEMS[name].status, name)))

@@ -50,6 +50,28 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     secure_cookies: Annotated[
         bool, Meta(description="Mark the session cookie Secure; for shops that are served over TLS only.")
     ] = False
+    quota_carts_per_s: Annotated[
+        float,
+        Meta(ge=0, description="Changes of carts and checkouts per second, client and worker; 0: no quota."),
+    ] = 500.0
+    quota_sessions_per_s: Annotated[
+        float, Meta(ge=0, description="New sessions per second, client and worker; 0: no quota.")
+    ] = 500.0
+    quota_writes_per_s: Annotated[
+        float,
+        Meta(ge=0, description="Other writes per second, client and worker; 0: no quota."),
+    ] = 500.0
+    quota_orders_per_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="POST /api/orders per second, client and worker. 0, the default: no quota, since many buyers may share "
+            "one address.",
+        ),
+    ] = 0.0
+    quota_burst_s: Annotated[
+        float, Meta(ge=1, le=3600, description="So many seconds' worth of a quota may be used at once.")
+    ] = 20.0
     keep_alive_s: Annotated[
         int, Meta(ge=1, description="How long an idle connection of a gateway is kept open.")
     ] = 120

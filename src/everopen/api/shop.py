@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from everopen.api.problems import unavailable
+from everopen.api.quotas import Quota, Quotas
 from everopen.api.settings import ApiSettings
 from everopen.trading import catalogue, find, refunds, stock
 from everopen.trading.carts import Addition, AddOutcome, Carts
@@ -61,6 +62,17 @@ class Shop:
             trading.primary, settings.session_redis_url, self.session_days
         )
         self.carts = Carts(trading.primary, trading.currency)
+        self.quotas = Quotas(
+            {
+                kind: Quota(per_s, max(1, int(per_s * settings.quota_burst_s)))
+                for kind, per_s in (
+                    ("carts", settings.quota_carts_per_s),
+                    ("sessions", settings.quota_sessions_per_s),
+                    ("writes", settings.quota_writes_per_s),
+                    ("orders", settings.quota_orders_per_s),
+                )
+            }
+        )
 
     def end(self) -> None:
         """Says that SIGTERM came; what is in flight goes on."""
