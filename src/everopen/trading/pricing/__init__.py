@@ -1,6 +1,6 @@
 """Prices: what a basket costs under the shop's promotions, coupons, taxes and shipping methods.
 
-`price(basket, rules, at)` decides, purely; `load_rules` reads the snapshot that it decides by; `change.py` is what staff do."""
+`price(basket, rules, at)` decides, purely; `load_rules` reads the snapshot that it decides by; `staff.py` is what staff do with them."""
 
 from everopen.trading.pricing.engine import price
 from everopen.trading.pricing.quote import (
@@ -13,7 +13,7 @@ from everopen.trading.pricing.quote import (
     Refused,
     recorded,
 )
-from everopen.trading.pricing.rules import Rules
+from everopen.trading.pricing.rules import Rules, load_rules
 
 __all__ = [
     "Applied",
@@ -24,6 +24,7 @@ __all__ = [
     "Recorded",
     "Refused",
     "Rules",
+    "load_rules",
     "price",
     "recorded",
 ]

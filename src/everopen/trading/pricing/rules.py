@@ -15,9 +15,12 @@ from uuid import UUID
 
 import msgspec
 
+from everopen.store import load_statements
+from everopen.store.primary import Connection
 from everopen.trading.pricing.arithmetic import Rounding
 from everopen.trading.pricing.promotions import Rule
 
+SQL = load_statements("everopen.trading", "pricing.sql")
 STANDARD = "standard"
 """The tax category of whatever names none."""
 
@@ -185,4 +188,36 @@ def _index(
         {category: tuple(found) for category, found in by_category.items()},
         tax,
         {method.code: method for method in methods},
+    )
+
+
+class _Document(msgspec.Struct, frozen=True):
+    """What the statement `load_rules` answers."""
+
+    version: int
+    terms: Terms
+    promotions: tuple[Promotion, ...]
+    coupons: tuple[Coupon, ...]
+    tax_rates: tuple[TaxRate, ...]
+    shipping_methods: tuple[ShippingMethod, ...]
+
+
+_decode = msgspec.json.Decoder(_Document).decode
+
+
+async def load_rules(connection: Connection, since: Rules | None = None) -> Rules:
+    """The rules of this moment. With the snapshot that one had (`since`) only the coupons that changed are read again: a shop
+    may have given out a hundred thousand codes."""
+    found = _decode(await connection.fetchval(SQL["load_rules"], 0 if since is None else since.version))
+    if since is not None and found.version < since.version:
+        return await load_rules(connection)  # the shop went back to a recovery point
+    coupons = {} if since is None else dict(since.coupons)
+    coupons.update({coupon.code: coupon for coupon in found.coupons})
+    return Rules(
+        version=found.version,
+        terms=found.terms,
+        promotions=found.promotions,
+        coupons=coupons,
+        tax_rates=found.tax_rates,
+        shipping_methods=found.shipping_methods,
     )

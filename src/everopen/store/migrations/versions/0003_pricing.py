@@ -14,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Adds it."""
-    execute_files(op.get_bind(), "pricing", ("tables", "grants"))
+    execute_files(op.get_bind(), "pricing", ("pricing_rules", "pricing_rules_grants", "tables", "grants"))
 
 
 def downgrade() -> None:
