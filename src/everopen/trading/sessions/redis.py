@@ -45,7 +45,7 @@ class RedisSessions:
             socket_connect_timeout=TIMEOUT_S,
             max_connections=CONNECTIONS,
             # A connection that a restarted Redis has closed is opened again at once; these commands may be repeated.
-            retry=Retry(ConstantBackoff(0.05), 2, (RedisGone, RedisLate, OSError)),
+            retry=Retry(ConstantBackoff(0.05), 2, (RedisGone, RedisLate, OSError)),  # type: ignore[arg-type]
             client_name="everopen",
         )
 
