@@ -1,0 +1,10 @@
+"""All calls of the shop, by subject. Made by tools/make_client.py; not changed by hand."""
+
+from everopen.client.calls.carts import CartsCalls
+from everopen.client.calls.catalogue import CatalogueCalls
+from everopen.client.calls.orders import OrdersCalls
+from everopen.client.calls.shop import ShopCalls
+
+
+class Calls(CartsCalls, CatalogueCalls, OrdersCalls, ShopCalls):
+    """Every call of the table."""

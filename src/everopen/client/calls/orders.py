@@ -1,0 +1,80 @@
+"""Calls of `orders`. Made by tools/make_client.py from the table of calls; not changed by hand."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from everopen.api.shapes import (
+    CancelAnswer,
+    CancelBody,
+    CreditBody,
+    OrderAnswer,
+    OrderBody,
+    RefundAnswer,
+    RefundBody,
+)
+from everopen.client.caller import Caller
+
+
+class OrdersCalls(Caller):
+    """Calls of `orders`."""
+
+    async def place_order(
+        self, body: OrderBody, *, key: str | None = None, deadline_s: float | None = None
+    ) -> OrderAnswer:
+        """Place an order: `POST /api/orders`."""
+        found: OrderAnswer = await self.call(
+            "POST", "/api/orders", OrderAnswer, body=body, key=key, deadline_s=deadline_s
+        )
+        return found
+
+    async def get_order(self, id: str | UUID, *, deadline_s: float | None = None) -> OrderAnswer:
+        """An order as it is now: `GET /api/orders/{id}`."""
+        found: OrderAnswer = await self.call(
+            "GET", "/api/orders/{id}", OrderAnswer, places={"id": id}, deadline_s=deadline_s
+        )
+        return found
+
+    async def refund_order(
+        self, id: str | UUID, body: RefundBody, *, key: str | None = None, deadline_s: float | None = None
+    ) -> RefundAnswer:
+        """Give money back for lines of an order: `POST /api/orders/{id}/refunds`."""
+        found: RefundAnswer = await self.call(
+            "POST",
+            "/api/orders/{id}/refunds",
+            RefundAnswer,
+            places={"id": id},
+            body=body,
+            key=key,
+            deadline_s=deadline_s,
+        )
+        return found
+
+    async def cancel_order(
+        self,
+        id: str | UUID,
+        body: CancelBody | None = None,
+        *,
+        key: str | None = None,
+        deadline_s: float | None = None,
+    ) -> CancelAnswer:
+        """Take back an unpaid order: `POST /api/orders/{id}/cancel`."""
+        found: CancelAnswer = await self.call(
+            "POST",
+            "/api/orders/{id}/cancel",
+            CancelAnswer,
+            places={"id": id},
+            body=body,
+            key=key,
+            deadline_s=deadline_s,
+        )
+        return found
+
+    async def credit(
+        self, body: CreditBody, *, key: str | None = None, deadline_s: float | None = None
+    ) -> RefundAnswer:
+        """Give money back for a sale from elsewhere: `POST /api/credits`."""
+        found: RefundAnswer = await self.call(
+            "POST", "/api/credits", RefundAnswer, body=body, key=key, deadline_s=deadline_s
+        )
+        return found
