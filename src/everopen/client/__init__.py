@@ -113,5 +113,5 @@ class Client(Calls):
             except httpx.TransportError:
                 pass
             failures += 1
-            wait_s = pause_s(failures, told, self._rng, self._clock.wall_s())
+            wait_s = pause_s(failures, told, self._shared.rng, self._shared.clock.wall_s())
             await asyncio.sleep(max(wait_s, parser.retry_s or 0.0) if failures > 1 else wait_s)

@@ -36,6 +36,29 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     attempts_most: int = 20
 
 
+class _Shared:
+    """What the visitors of one client have in common."""
+
+    def __init__(
+        self,
+        options: Options,
+        transport: httpx.AsyncBaseTransport | None,
+        clock: Clock | None,
+        rng: Rng | None,
+    ) -> None:
+        no_jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # cookies are kept per visitor
+        self.http = httpx.AsyncClient(
+            base_url=options.url,
+            transport=transport,
+            cookies=no_jar,
+            trust_env=False,
+            timeout=options.attempt_s,
+        )
+        self.budget = Budget()
+        self.clock: Clock = clock or SystemClock()
+        self.rng = rng or Rng()
+
+
 class Caller:
     """What all calls share: connections, key, budget of retries; and the cookies of one visitor."""
 
@@ -51,25 +74,10 @@ class Caller:
         self.options = options
         self.cookies: dict[str, str] = {}
         """This visitor's: the session of his cart and login."""
-        if beside is not None:
-            self._http, self._budget, self._clock, self._rng = (
-                beside._http,
-                beside._budget,
-                beside._clock,
-                beside._rng,
-            )
-            return
-        no_jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # cookies are kept per visitor, above
-        self._http = httpx.AsyncClient(
-            base_url=options.url,
-            transport=transport,
-            cookies=no_jar,
-            trust_env=False,
-            timeout=options.attempt_s,
+        self._shared: _Shared = (
+            beside._shared if beside is not None else _Shared(options, transport, clock, rng)
         )
-        self._budget = Budget()
-        self._clock = clock or SystemClock()
-        self._rng = rng or Rng()
+        self._http: httpx.AsyncClient = self._shared.http
 
     async def aclose(self) -> None:
         """Closes the connections, also those of other visitors of this client."""
@@ -123,12 +131,12 @@ class Caller:
         key: str | None,
         deadline_s: float,
     ) -> httpx.Response:
-        end_s = self._clock.monotonic_s() + deadline_s
-        self._budget.first_try()
+        end_s = self._shared.clock.monotonic_s() + deadline_s
+        self._shared.budget.first_try()
         attempt = 0
         while True:
             attempt += 1
-            left_s = end_s - self._clock.monotonic_s()
+            left_s = end_s - self._shared.clock.monotonic_s()
             response, cause = None, ""
             try:
                 async with asyncio.timeout(max(0.01, min(self.options.attempt_s, left_s))):
@@ -138,11 +146,11 @@ class Caller:
             except (httpx.TransportError, TimeoutError) as error:
                 cause = type(error).__name__
             told = None if response is None else response.headers.get("retry-after")
-            wait_s = pause_s(attempt, told, self._rng, self._clock.wall_s())
+            wait_s = pause_s(attempt, told, self._shared.rng, self._shared.clock.wall_s())
             if (
-                self._clock.monotonic_s() + wait_s >= end_s
+                self._shared.clock.monotonic_s() + wait_s >= end_s
                 or attempt >= self.options.attempts_most
-                or not self._budget.retry()
+                or not self._shared.budget.retry()
             ):
                 if response is not None:
                     return response

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import msgspec
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisGone
@@ -27,7 +27,7 @@ PREFIX = "everopen:session:"
 CUSTOMER = "everopen:customer:"
 TIMEOUT_S = 2.0
 """A Redis that is silent for so long does not answer."""
-CONNECTIONS = 64
+CONNECTIONS = 16
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Session).decode
 
@@ -39,15 +39,18 @@ class RedisSessions:
 
     def __init__(self, url: str, *, days: float) -> None:
         self._life_s = max(1, int(days * 86_400))
-        self._redis: Any = Redis.from_url(
+        # More askers than connections wait for one: a pool that refuses them would turn a rush into errors.
+        pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=CONNECTIONS,
+            timeout=TIMEOUT_S,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
-            max_connections=CONNECTIONS,
             # A connection that a restarted Redis has closed is opened again at once; these commands may be repeated.
-            retry=Retry(ConstantBackoff(0.05), 2, (RedisGone, RedisLate, OSError)),  # type: ignore[arg-type]
+            retry=Retry(ConstantBackoff(0.05), 2, (RedisGone, RedisLate)),
             client_name="everopen",
         )
+        self._redis: Any = Redis.from_pool(pool)
 
     async def open(self, token: str, cart_id: UUID, customer_id: UUID | None = None) -> Session:
         """See `SessionStore`."""
