@@ -11,6 +11,7 @@ import msgspec
 
 from everopen.api.problems import Refusal
 from everopen.api.shapes import (
+    AddressBody,
     CancelAnswer,
     CartAnswer,
     CartLineAnswer,
@@ -19,11 +20,17 @@ from everopen.api.shapes import (
     OrderLineAnswer,
     ProductAnswer,
     ProductsChangedAnswer,
+    PromotionAnswer,
+    QuoteAnswer,
     RefundAnswer,
+    ShippingAnswer,
     StockAnswer,
+    TaxAnswer,
 )
 from everopen.base.money import Money
 from everopen.trading import orders as trading
+from everopen.trading.group import extras_of, quoted_lines
+from everopen.trading.quoting import PricedQuote
 
 SKUS_SHOWN = 20
 """A sentence names so many SKUs at most; the document's `skus` has all."""
@@ -31,6 +38,8 @@ SKUS_SHOWN = 20
 
 def placed(order: trading.PlacedOrder) -> OrderAnswer:
     """The order as it was accepted."""
+    if order.extras is not None:
+        return _with_extras(placed(msgspec.structs.replace(order, extras=None)), order.extras, order.currency)
     return OrderAnswer(
         order.id,
         order.status,  # type: ignore[arg-type]  # trading answers a plain str here
@@ -44,6 +53,8 @@ def placed(order: trading.PlacedOrder) -> OrderAnswer:
 
 def viewed(order: trading.OrderView) -> OrderAnswer:
     """The order as it is now."""
+    if order.extras is not None:
+        return _with_extras(viewed(msgspec.structs.replace(order, extras=None)), order.extras, order.currency)
     return OrderAnswer(
         order.id,
         order.status,
@@ -66,8 +77,58 @@ def lines(found: tuple[trading.PlacedLine, ...], currency: str) -> list[OrderLin
             Money(line.unit_price, currency),
             Money(line.amount, currency),
         )
+        if line.tax_rate_bp is None
+        else OrderLineAnswer(
+            line.sku,
+            line.title,
+            line.quantity,
+            Money(line.unit_price, currency),
+            Money(line.amount, currency),
+            Money(line.discount, currency),
+            Money(line.tax, currency),
+            line.tax_rate_bp,
+        )
         for line in found
     ]
+
+
+def _with_extras(answer: OrderAnswer, extras: trading.Extras, currency: str) -> OrderAnswer:
+    """The answer with what the rules made of the order, and where it goes."""
+    return msgspec.structs.replace(
+        answer,
+        discount=Money(extras.discount, currency),
+        tax=TaxAnswer(Money(extras.tax, currency), not extras.tax_added),
+        shipping=_shipping(extras, currency),
+        promotions=_promotions(extras, currency),
+    )
+
+
+def _shipping(extras: trading.Extras, currency: str) -> ShippingAnswer:
+    address = extras.ship_to
+    return ShippingAnswer(
+        Money(extras.shipping, currency),
+        extras.shipping_method,
+        None if address is None else AddressBody(**msgspec.structs.asdict(address)),
+    )
+
+
+def _promotions(extras: trading.Extras, currency: str) -> list[PromotionAnswer]:
+    return [PromotionAnswer(found.label, Money(found.amount, currency)) for found in extras.applied]
+
+
+def quote(found: PricedQuote) -> QuoteAnswer:
+    """What a basket would cost."""
+    currency = found.quote.currency
+    extras = extras_of(found.quote, None)
+    return QuoteAnswer(
+        Money(found.quote.total, currency),
+        Money(found.quote.goods, currency),
+        Money(extras.discount, currency),
+        TaxAnswer(Money(extras.tax, currency), not extras.tax_added),
+        _shipping(extras, currency),
+        _promotions(extras, currency),
+        lines(quoted_lines(found.quote, found.titles), currency),
+    )
 
 
 def product(found: trading.Product) -> ProductAnswer:
@@ -166,6 +227,24 @@ def refusal(outcome: msgspec.Struct) -> Refusal:
             return Refusal("conflict", f"That is more than a cart holds: at most {most:,}.")
         case trading.TooDear():
             return too_dear("order")
+        case trading.PriceChanged(total, currency):
+            now = Money(total, currency)
+            return Refusal("price-changed", f"The order comes to {now} now. Nothing was changed.", total=now)
+        case trading.NotForSale(skus):
+            return Refusal("not-for-sale", f"{_names(skus)} is not for sale at the moment.", skus=skus)
+        case trading.OverLimit(sku, left, requested):
+            more = "no more" if left == 0 else f"only {left:,} more"
+            return Refusal(
+                "buyer-limit",
+                f"{_name(sku)}: {requested:,} requested, but you may buy {more} of it. Nothing was changed.",
+                sku=sku,
+                available=left,
+                requested=requested,
+            )
+        case trading.Unquotable(reason, detail):
+            return Refusal(reason, detail)
+        case trading.PricesMoving():
+            return Refusal("conflict", "Prices are being changed at this very moment. Try again.")
         case trading.NoLines():
             return Refusal("empty-cart", "The cart is empty; there is nothing to check out.")
         case trading.NotFound():

@@ -41,7 +41,7 @@ class Api:
         self._counters = shop.counters
         settings = shop.settings
         self._order = OrderEntrance(
-            shop.lanes, settings, currency=shop.currency, operator_key=operator_key, counters=shop.counters
+            shop.desk, settings, currency=shop.currency, operator_key=operator_key, counters=shop.counters
         )
         self._router = Router(
             TABLE,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from everopen.api.problems import FieldError, Refusal
-from everopen.api.shapes import CURRENCY_PATTERN, EMAIL_PATTERN, SKU_PATTERN
+from everopen.api.shapes import COUNTRY_PATTERN, CURRENCY_PATTERN, EMAIL_PATTERN, SKU_PATTERN
 
 T = TypeVar("T")
 Scope = MutableMapping[str, Any]
@@ -141,6 +141,7 @@ _TYPES = {
 _PATTERNS = {
     EMAIL_PATTERN: "must be an e-mail address such as name@example.com",
     SKU_PATTERN: "must not hold control characters or line ends",
+    COUNTRY_PATTERN: "must be a country code of two capitals such as GB",
     CURRENCY_PATTERN: "must be a currency code of three capitals such as GBP",
 }
 

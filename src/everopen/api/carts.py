@@ -4,12 +4,13 @@ that accepts its order: a buyer never holds both the order and the full cart, no
 from __future__ import annotations
 
 import time
+from typing import Any
 from uuid import UUID
 
 from everopen.api import answers
 from everopen.api.catalogue import replay_header
-from everopen.api.hot import fingerprint, require_provider
-from everopen.api.problems import Headers, Refusal
+from everopen.api.hot import extras_of, fingerprint, require_provider
+from everopen.api.problems import QUOTE_REFUSALS, Headers, Refusal
 from everopen.api.quotas import client_of
 from everopen.api.routes import Answer, Call, Parameter, Route
 from everopen.api.sessions import new_session, session_of
@@ -123,6 +124,7 @@ async def checkout(shop: Shop, call: Call) -> Answer:
         provider=body.payment.provider,
         token=body.payment.token,
         reference=body.reference,
+        extras=extras_of(body, shop.currency),
     )
     headers = [(b"location", f"/api/orders/{order.id}".encode()), *replay_header(order.replayed)]
     return Answer(answers.placed(order), headers)
@@ -137,13 +139,15 @@ async def check_out(
     provider: str,
     token: str,
     reference: str | None = None,
+    extras: tuple[dict[str, Any], tuple[Any, ...]] = ({}, ()),
 ) -> PlacedOrder:
     """Places the order of a cart. The fingerprint leaves the lines out: the same key after success finds an empty cart,
     and must give the same answer. Raises a `Refusal`."""
     require_provider(provider)
     if cart_id is None:
         raise Refusal("empty-cart", "There is no session with a cart; put something into the cart first.")
-    mark = fingerprint("checkout", cart_id, email, provider, token, reference)
+    facts, meaning = extras
+    mark = fingerprint("checkout", cart_id, email, provider, token, reference, *meaning)
     for _ in range(TRIES):
         cart = await shop.cart(cart_id)
         outcome = await shop.place(
@@ -157,6 +161,7 @@ async def check_out(
                 reference=reference,
                 cart_id=cart_id,
                 cart_version=cart.version,
+                **facts,
             )
         )
         if isinstance(outcome, PlacedOrder):
@@ -210,7 +215,16 @@ ROUTES: tuple[Route, ...] = (
         OrderAnswer,
         CheckoutBody,
         201,
-        ("sold-out", "empty-cart", "unknown-provider", "no-price", "conflict"),
+        (
+            "sold-out",
+            "empty-cart",
+            "unknown-provider",
+            "no-price",
+            "conflict",
+            "price-changed",
+            "buyer-limit",
+            *QUOTE_REFUSALS,
+        ),
         keyed=True,
     ),
 )

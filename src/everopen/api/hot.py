@@ -20,8 +20,8 @@ from everopen.api import answers
 from everopen.api.bodies import Receive, Scope, Send, decode, read_body, require_json
 from everopen.api.problems import VERSION, Headers, Refusal
 from everopen.api.settings import ApiSettings
-from everopen.api.shapes import LineBody, OrderBody, encode
-from everopen.trading.orders import LineRequest, OrderRequest, Outcome, PlacedOrder
+from everopen.api.shapes import CheckoutBody, LineBody, OrderBody, encode
+from everopen.trading.orders import Address, LineRequest, OrderRequest, Outcome, PlacedOrder
 from everopen.trading.payments import PROVIDERS
 
 QUANTITY_MAX = 1_000_000
@@ -32,7 +32,7 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 class Places(Protocol):
-    """What takes orders: trading's lanes."""
+    """What takes orders: trading's desk."""
 
     async def place(self, request: OrderRequest) -> Outcome: ...
 
@@ -42,14 +42,14 @@ class OrderEntrance:
 
     def __init__(
         self,
-        lanes: Places,
+        desk: Places,
         settings: ApiSettings,
         *,
         currency: str,
         operator_key: str,
         counters: dict[str, int],
     ) -> None:
-        self._place = lanes.place
+        self._place = desk.place
         self._settings = settings
         self._currency = currency
         self._operator_key = operator_key
@@ -117,10 +117,11 @@ def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -
         raise Refusal(
             "bad-input", f"`lines` has {len(body.lines):,} entries; at most {lines_max:,} fit one order."
         )
-    lines = summed(body.lines, currency)
+    lines = summed(body.lines, body.currency or currency)
     customer, payment = body.customer, body.payment
     require_provider(payment.provider)
     placed_at = None if body.placed_at is None else _in_utc(body.placed_at)
+    extras, meaning = extras_of(body, currency)
     return OrderRequest(
         key=key,
         fingerprint=fingerprint(
@@ -131,6 +132,7 @@ def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -
             body.reference,
             placed_at,
             [(line.sku, line.quantity, line.unit_price) for line in lines],
+            *meaning,
         ),
         lines=lines,
         email=customer.email,
@@ -138,7 +140,36 @@ def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -
         token=payment.token,
         reference=body.reference,
         placed_at=placed_at,
+        **extras,
     )
+
+
+_NO_EXTRAS: tuple[dict[str, Any], tuple[Any, ...]] = ({}, ())
+
+
+def extras_of(body: OrderBody | CheckoutBody, currency: str) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """What most orders don't bring, as fields of `OrderRequest` and as a part of the fingerprint, which stays for the others
+    as it always was. Raises a 422 `Refusal`."""
+    shipping, expected, manual = body.shipping, body.expected_total, body.payment.capture == "manual"
+    if shipping is None and expected is None and body.currency is None and not body.coupons and not manual:
+        return _NO_EXTRAS
+    if expected is not None and expected.currency != (body.currency or currency):
+        raise Refusal("bad-input", f"`expected_total` must be in {body.currency or currency}.")
+    address = None if shipping is None else shipping.address
+    ship_to = (
+        None
+        if address is None
+        else Address(**{name: getattr(address, name) for name in address.__struct_fields__})
+    )
+    found = {
+        "currency": None if body.currency == currency else body.currency,
+        "expected_total": None if expected is None else expected.amount,
+        "coupons": tuple(body.coupons),
+        "shipping_method": None if shipping is None else shipping.method,
+        "ship_to": ship_to,
+        "capture": body.payment.capture,
+    }
+    return found, tuple(found.values())
 
 
 def _in_utc(placed_at: datetime) -> datetime:

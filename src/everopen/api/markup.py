@@ -19,8 +19,10 @@ from everopen.api.shapes import (
     OrderLineAnswer,
     ProductAnswer,
     ProductsAnswer,
+    ShippingAnswer,
+    TaxAnswer,
 )
-from everopen.base.money import EXPONENTS, Money
+from everopen.base.money import EXPONENTS, Money, format_money
 
 CSS = resources.files("everopen.api").joinpath("storefront.css").read_bytes()
 CSS_PATH = f"/storefront-{zlib.crc32(CSS):08x}.css"
@@ -48,7 +50,8 @@ STATUS = {
     "returned": ("Returned", "All of it was given back."),
 }
 LOW = 10
-_SIGNS = {"GBP": "£", "EUR": "€", "USD": "$", "JPY": "¥"}
+LANGUAGE = "en"
+format_money(0, "GBP", LANGUAGE)  # reads babel's data now: once its privileges are dropped a worker can't
 _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' "
     "rx='8' fill='%230e3d21'/%3E%3Cpath d='M22 11a8 8 0 1 0 0 10' fill='none' stroke='%238fd6a9' stroke-width='4'/%3E%3C/svg%3E"
@@ -56,14 +59,11 @@ _ICON = (
 
 
 def money(value: Money) -> str:
-    """£1,234.50 where the sign is common, else 1,234.50 CHF."""
-    sign = _SIGNS.get(value.currency)
-    if sign is None:
+    """£1,234.50, ¥1,200, CHF 1,234.50: as the pages' language writes it."""
+    if value.currency not in EXPONENTS:
         return str(value)
-    digits = EXPONENTS[value.currency]
-    whole = abs(value.amount)
-    shown = f"{whole // 10**digits:,}" + (f".{whole % 10**digits:0{digits}d}" if digits else "")
-    return f"{'−' if value.amount < 0 else ''}{sign}{shown}"
+    shown = format_money(value.amount, value.currency, LANGUAGE)
+    return shown.replace("-", "−").replace(value.currency, f"{value.currency}\N{NO-BREAK SPACE}")
 
 
 def name_of(title: str) -> str:
@@ -239,13 +239,29 @@ def order_page(order: OrderAnswer) -> str:
     if isinstance(order.refunded, Money) and order.refunded.amount:
         back = f"<dt>Given back</dt><dd>{money(order.refunded)}</dd>"
     reference = f"<dt>Reference</dt><dd>{esc(order.reference)}</dd>" if order.reference else ""
+    sums = "".join(
+        f'<tr><td colspan="2">{label}</td><td class="num">{money(amount)}</td></tr>'
+        for label, amount in _sums(order)
+    )
     return f"""<h1>Your order <span class="badge {order.status}" role="status">{label}</span></h1><p class="lead">{sentence}</p>
 <div class="two wide-left"><div class="panel"><table class="stack">
 <thead><tr><th scope="col">Product</th><th scope="col" class="num">Price</th><th scope="col" class="num">Amount</th></tr></thead><tbody>{rows}</tbody>
-<tfoot><tr><td colspan="2">Total</td><td class="num">{money(order.total)}</td></tr></tfoot></table></div>
+<tfoot>{sums}<tr><td colspan="2">Total</td><td class="num">{money(order.total)}</td></tr></tfoot></table></div>
 <div class="panel"><h2>Details</h2><dl><dt>Number</dt><dd>{order.id}</dd><dt>Placed</dt><dd>{order.placed_at:%-d %B %Y, %H:%M} UTC</dd>
 <dt>E-mail</dt><dd>{esc(order.customer.email)}</dd>{reference}{back}</dl>
 <p><a class="button quiet" href="/">Go on shopping</a></p></div></div>"""
+
+
+def _sums(order: OrderAnswer) -> list[tuple[str, Money]]:
+    """What stands between an order's lines and its total, where there is any of it."""
+    found: list[tuple[str, Money]] = []
+    if isinstance(order.discount, Money) and order.discount.amount:
+        found.append(("Discounts, taken off above", Money(-order.discount.amount, order.discount.currency)))
+    if isinstance(order.shipping, ShippingAnswer) and (order.shipping.method or order.shipping.amount.amount):
+        found.append(("Shipping", order.shipping.amount))
+    if isinstance(order.tax, TaxAnswer) and order.tax.amount.amount:
+        found.append(("Tax, included" if order.tax.included else "Tax, part of the above", order.tax.amount))
+    return found
 
 
 def _order_row(line: OrderLineAnswer) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 from everopen.api import answers
 from everopen.api.catalogue import replay_header
 from everopen.api.hot import fingerprint, summed
-from everopen.api.problems import Refusal
+from everopen.api.problems import QUOTE_REFUSALS, Refusal
 from everopen.api.routes import Answer, Call, Parameter, Route
 from everopen.api.shapes import (
     CancelAnswer,
@@ -128,6 +128,9 @@ ROUTES: tuple[Route, ...] = (
             "conflict",
             "no-operator",
             "not-operator",
+            "price-changed",
+            "buyer-limit",
+            *QUOTE_REFUSALS,
         ),
         keyed=True,
     ),

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from everopen.base.money import Money
+
 
 class Kind(NamedTuple):
     """A row of the table."""
@@ -49,6 +51,30 @@ PROBLEMS: dict[str, Kind] = {
         "Sold out",
         "Not enough is left. Nothing of the order was taken; order less or leave the line out.",
     ),
+    "price-changed": Kind(
+        409,
+        "The price has changed",
+        "It is not what the request expected. `total` is what it would cost now; nothing was changed.",
+    ),
+    "not-for-sale": Kind(422, "Not for sale", "The product is in the catalogue but not published."),
+    "buyer-limit": Kind(
+        409,
+        "No more for one buyer",
+        "One buyer gets only so many of this product. `available` says how many more; nothing was changed.",
+    ),
+    "unknown-coupon": Kind(422, "Unknown coupon", "There is no such coupon; check its spelling."),
+    "coupon-expired": Kind(409, "The coupon is not valid now", "Leave it out, or come back in its time."),
+    "coupon-used-up": Kind(
+        409,
+        "The coupon is used up",
+        "It has been used as often as it may be. Leave it out; nothing was changed.",
+    ),
+    "not-shippable": Kind(
+        422, "Not sent like this", "This way of shipping does not serve the country, the weight or the value."
+    ),
+    "no-shipping-method": Kind(
+        422, "No way of shipping", "Name one of the shop's ways of shipping in `shipping.method`."
+    ),
     "conflict": Kind(
         409,
         "The request does not fit what is recorded",
@@ -86,6 +112,17 @@ PROBLEMS: dict[str, Kind] = {
 }
 
 
+QUOTE_REFUSALS = (
+    "not-for-sale",
+    "unknown-coupon",
+    "coupon-expired",
+    "coupon-used-up",
+    "not-shippable",
+    "no-shipping-method",
+)
+"""What a basket can be refused for by the shop's rules."""
+
+
 class FieldError(msgspec.Struct, frozen=True):
     """One thing wrong in a body: a JSON pointer (RFC 6901, as a URI fragment) and a sentence."""
 
@@ -110,6 +147,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """sold-out: how many are left."""
     requested: int | None = None
     """sold-out: how many were asked for."""
+    total: Money | None = None
+    """price-changed: what it would cost now."""
     skus: tuple[str, ...] = ()
     """unknown-sku: all of them."""
 

@@ -14,14 +14,15 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from everopen.base.money import Money
-from everopen.trading.orders import UNIT_PRICE_MAX
+from everopen.trading.orders import ORDER_TOTAL_MAX, UNIT_PRICE_MAX
 from everopen.trading.states import OrderStatus
 
 EMAIL_PATTERN = r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)"
 """(`$` alone lets a line feed pass at the end, which in a header of a letter begins the next one.)"""
 SKU_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$(?!\n)"
 """An SKU is part of an address and stands in lists with one entry per line."""
-CURRENCY_PATTERN = "^[A-Z]{3}$"
+CURRENCY_PATTERN = r"^[A-Z]{3}$(?!\n)"
+COUNTRY_PATTERN = r"^[A-Z]{2}$(?!\n)"
 
 Sku = Annotated[
     str, Meta(min_length=1, max_length=64, description="Stock keeping unit, as in the catalogue.")
@@ -49,6 +50,23 @@ class Amount(Struct, frozen=True, forbid_unknown_fields=True):
     currency: Annotated[str, Meta(pattern=CURRENCY_PATTERN)]
 
 
+class TotalAmount(Struct, frozen=True, forbid_unknown_fields=True):
+    """The sum of an order in a request."""
+
+    amount: Annotated[int, Meta(ge=0, le=ORDER_TOTAL_MAX)]
+    currency: Annotated[str, Meta(pattern=CURRENCY_PATTERN)]
+
+
+Currency = Annotated[
+    str, Meta(pattern=CURRENCY_PATTERN, description="ISO 4217; null is the shop's own currency.")
+]
+Country = Annotated[str, Meta(pattern=COUNTRY_PATTERN, description="ISO 3166-1 alpha-2.")]
+Coupons = Annotated[list[Annotated[str, Meta(min_length=1, max_length=40)]], Meta(max_length=10)]
+ShippingMethodCode = Annotated[str, Meta(min_length=1, max_length=40)]
+_Part = Annotated[str, Meta(max_length=200)]
+_NeededPart = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
 # --- requests ---------------------------------------------------------------------------------------------------
 
 
@@ -71,6 +89,28 @@ class PaymentBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     provider: Annotated[str, Meta(min_length=1, max_length=40)]
     token: Annotated[str, Meta(min_length=1, max_length=255)]
+    capture: Literal["automatic", "manual"] = "automatic"
+    """manual: the money is authorised when the order is placed, and captured by staff later."""
+
+
+class AddressBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the goods go."""
+
+    recipient: _NeededPart
+    line1: _NeededPart
+    city: _NeededPart
+    country: Country
+    line2: _Part = ""
+    region: _Part = ""
+    postcode: _Part = ""
+    phone: _Part = ""
+
+
+class ShippingBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the goods travel, and where to. The address's country decides about tax."""
+
+    method: ShippingMethodCode | None = None
+    address: AddressBody | None = None
 
 
 class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +122,11 @@ class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
     reference: Reference | None = None
     placed_at: Annotated[datetime, Meta(tz=True)] | None = None
     """Staff only: when the sale happened, for history that is replayed."""
+    expected_total: TotalAmount | None = None
+    """What the buyer was shown: another total is refused (409 price-changed) and nothing happens."""
+    coupons: Coupons = []
+    shipping: ShippingBody | None = None
+    currency: Currency | None = None
 
 
 class CheckoutBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,6 +135,30 @@ class CheckoutBody(Struct, frozen=True, forbid_unknown_fields=True):
     customer: CustomerBody
     payment: PaymentBody
     reference: Reference | None = None
+    expected_total: TotalAmount | None = None
+    """What the buyer was shown: another total is refused (409 price-changed) and the cart stays as it is."""
+    coupons: Coupons = []
+    shipping: ShippingBody | None = None
+    currency: Currency | None = None
+
+
+class QuoteLineBody(Struct, frozen=True, forbid_unknown_fields=True):
+    sku: Sku
+    quantity: Quantity = 1
+
+
+class QuoteShippingBody(Struct, frozen=True, forbid_unknown_fields=True):
+    method: ShippingMethodCode | None = None
+    country: Country | None = None
+
+
+class QuoteBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What would these cost?"""
+
+    lines: Annotated[list[QuoteLineBody], Meta(min_length=1)]
+    coupons: Coupons = []
+    shipping: QuoteShippingBody | None = None
+    currency: Currency | None = None
 
 
 class CartLineBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,6 +256,33 @@ class OrderLineAnswer(Struct, frozen=True):
     quantity: int
     unit_price: Money
     amount: Money
+    """What the line comes to: pieces times price, less `discount`, and with `tax` where it is added to prices."""
+    discount: Money | UnsetType = UNSET
+    tax: Money | UnsetType = UNSET
+    tax_rate_bp: int | UnsetType = UNSET
+    """Basis points: 2000 is 20 %."""
+
+
+class TaxAnswer(Struct, frozen=True):
+    """All tax of an order. `included`: it is in the prices; else it was added to them."""
+
+    amount: Money
+    included: bool
+
+
+class ShippingAnswer(Struct, frozen=True):
+    """Shipping after promotions; its tax is part of the order's."""
+
+    amount: Money
+    method: str | None
+    address: AddressBody | None
+
+
+class PromotionAnswer(Struct, frozen=True):
+    """A promotion that took so much off."""
+
+    label: str
+    amount: Money
 
 
 class CustomerAnswer(Struct, frozen=True):
@@ -209,6 +305,24 @@ class OrderAnswer(Struct, frozen=True):
     reference: str | None = None
     refunded: Money | UnsetType = UNSET
     """What was promised back so far (`GET` only)."""
+    discount: Money | UnsetType = UNSET
+    """Off the goods; part of the lines' amounts. Like what follows, only where the shop's rules applied to the order."""
+    tax: TaxAnswer | UnsetType = UNSET
+    shipping: ShippingAnswer | UnsetType = UNSET
+    promotions: list[PromotionAnswer] | UnsetType = UNSET
+
+
+class QuoteAnswer(Struct, frozen=True):
+    """What a basket would cost now. Send `total` as `expected_total` with the order, and it costs that or isn't placed."""
+
+    total: Money
+    goods: Money
+    """Pieces times prices."""
+    discount: Money
+    tax: TaxAnswer
+    shipping: ShippingAnswer
+    promotions: list[PromotionAnswer]
+    lines: list[OrderLineAnswer]
 
 
 class ProductAnswer(Struct, frozen=True):

@@ -23,6 +23,7 @@ from everopen.trading.orders import (
     OrderRequest,
     OrderView,
     Outcome,
+    PricesMoving,
     Product,
     ProductInput,
     ProductsOutcome,
@@ -32,6 +33,7 @@ from everopen.trading.orders import (
     StockOutcome,
     UnknownSku,
 )
+from everopen.trading.quoting import PricedQuote, QuoteRequest, Unquoted
 from everopen.trading.sessions import SESSION_STORES, Session, SessionStore, digest
 
 COUNTERS = (
@@ -53,6 +55,7 @@ class Shop:
         self.currency = trading.currency
         self.session_days = trading.settings.session_days
         self.lanes = trading.lanes
+        self.desk = trading
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.ending = False
         """SIGTERM came: what can't be answered in time may be sent to another worker."""
@@ -100,8 +103,12 @@ class Shop:
     # --- anybody
 
     async def place(self, request: OrderRequest) -> Outcome:
-        """Places an order through the lanes."""
-        return await self.lanes.place(request)
+        """Quotes an order and places it through the lanes."""
+        return await self.desk.place(request)
+
+    async def quote(self, request: QuoteRequest) -> PricedQuote | Unquoted | PricesMoving:
+        """What a basket would cost now."""
+        return await self.desk.quoting.quote(request)
 
     async def products(self, *, query: str, after: str, limit: int) -> list[Product]:
         """Products in the order of their SKUs."""

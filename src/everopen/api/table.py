@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from everopen import __version__
-from everopen.api import carts, catalogue, orders, pages, shapes
+from everopen.api import carts, catalogue, orders, pages, quotes, shapes
 from everopen.api.openapi import document
 from everopen.api.routes import Answer, Call, Route
 from everopen.api.shop import Shop
@@ -34,6 +34,7 @@ TABLE: tuple[Route, ...] = (
     *orders.ROUTES,
     *catalogue.ROUTES,
     *carts.ROUTES,
+    *quotes.ROUTES,
     Route("GET", "/readyz", "ready", "Whether an order can be taken now", ready, shapes.Ready),
     Route("GET", "/api/openapi.json", "openapi", "This document", openapi, dict),
     *pages.ROUTES,

@@ -13,6 +13,7 @@ from everopen.trading.lanes import Lanes
 from everopen.trading.orders import OrderRequest, Outcome
 from everopen.trading.payments import PROVIDERS
 from everopen.trading.payments.payer import Payer
+from everopen.trading.quoting import Quoting
 from everopen.trading.settings import TradingSettings
 
 
@@ -49,18 +50,21 @@ class Trading:
             settings, self.primary, self.providers, clock=clock, rng=rng, busy=lambda: self.lanes.busy()
         )
         self.lanes = Lanes(settings, self.primary, clock=clock, on_placed=self.payer.follow)
+        self.quoting = Quoting(settings, self.primary, self.lanes, clock=clock)
         self.runner = Runner(settings, self.primary, JOBS, self.providers, clock=clock, rng=rng, worker=name)
 
     async def start(self) -> None:
         """Starts everything and returns at once, also while no primary answers (`ready` is False then)."""
         await self.primary.start()
         await self.lanes.start()
+        await self.quoting.start()
         await self.payer.start()
         await self.runner.start()
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Commits the orders in flight, settles what providers answered, closes the connections."""
         await self.lanes.stop(grace_s)
+        await self.quoting.stop()
         await self.payer.stop()
         await self.runner.stop()
         for provider in self.providers.values():
@@ -72,14 +76,15 @@ class Trading:
         return self.primary.ready()
 
     async def place(self, request: OrderRequest) -> Outcome:
-        """`Lanes.place`."""
-        return await self.lanes.place(request)
+        """Quotes the order by the shop's rules, if there are any, and places it through the lanes (`Lanes.place`)."""
+        return await self.quoting.place(request)
 
     def stats(self) -> dict[str, float]:
         """Flat counters (…_total) and gauges."""
         return {
             **self.primary.counters,
             **self.lanes.counters,
+            **self.quoting.counters,
             **self.payer.counters,
             **self.runner.counters,
             "lane_orders_waiting": self.lanes.waiting,

@@ -7,16 +7,53 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from everopen.store import Primary, load_statements
 from everopen.store.primary import Connection
-from everopen.trading.orders import OrderView, PlacedLine, PlacedOrder
+from everopen.trading.orders import Address, AppliedPromotion, Extras, OrderView, PlacedLine, PlacedOrder
 
 SQL = load_statements("everopen.trading", "orders.sql")
 
 
+class _Quote(msgspec.Struct, frozen=True):
+    """Of `orders.quote`, what is shown."""
+
+    applied: tuple[AppliedPromotion, ...] = ()
+
+
+_quote = msgspec.json.Decoder(_Quote).decode
+_address = msgspec.json.Decoder(Address).decode
+
+
 def _line(row: Any) -> PlacedLine:
+    discount, tax = row["discount"] or 0, row["line_tax"] or 0
     return PlacedLine(
-        row["sku"], row["title"], row["quantity"], row["unit_price"], row["quantity"] * row["unit_price"]
+        row["sku"],
+        row["title"],
+        row["quantity"],
+        row["unit_price"],
+        row["quantity"] * row["unit_price"] - discount + (tax if row["tax_added"] else 0),
+        discount,
+        tax,
+        row["tax_rate_bp"],
+    )
+
+
+def _extras(rows: Sequence[Any]) -> Extras | None:
+    """What the rows of an order say beyond its lines; None for one without extras."""
+    first = rows[0]
+    if first["quote"] is None and first["ship_to"] is None:
+        return None
+    return Extras(
+        discount=sum(row["discount"] or 0 for row in rows),
+        shipping=first["shipping"] or 0,
+        shipping_tax=first["shipping_tax"] or 0,
+        tax=first["tax"] or 0,
+        tax_added=bool(first["tax_added"]),
+        shipping_method=first["shipping_method"],
+        ship_to=None if first["ship_to"] is None else _address(first["ship_to"]),
+        applied=() if first["quote"] is None else _quote(first["quote"]).applied,
     )
 
 
@@ -36,6 +73,7 @@ async def placed_orders(connection: Connection, ids: Sequence[UUID]) -> dict[UUI
             placed_at=first["placed_at"],
             reference=first["reference"],
             replayed=True,
+            extras=_extras(lines),
         )
     return found
 
@@ -56,6 +94,7 @@ async def find_order(primary: Primary, order_id: UUID) -> OrderView | None:
         email=first["email"],
         placed_at=first["placed_at"],
         reference=first["reference"],
+        extras=_extras(rows),
     )
 
 

@@ -26,7 +26,7 @@ from everopen.base.ids import uuid7
 from everopen.store import Link, Primary, load_statements
 from everopen.store.primary import Connection
 from everopen.trading.find import placed_orders
-from everopen.trading.group import Replay, arguments, outcomes
+from everopen.trading.group import PLAIN, Quoted, Replay, arguments, outcomes
 from everopen.trading.orders import KeyReused, OrderRequest, Outcome, PlacedOrder
 from everopen.trading.settings import TradingSettings
 
@@ -36,12 +36,13 @@ Placed = Callable[[Sequence[tuple[OrderRequest, PlacedOrder]]], None]
 
 
 class _Waiting:
-    """A request, those who wait for its outcome, and since when."""
+    """A request with its quote, those who wait for its outcome, and since when."""
 
-    __slots__ = ("futures", "id", "request", "since_s")
+    __slots__ = ("futures", "id", "quoted", "request", "since_s")
 
-    def __init__(self, request: OrderRequest, since_s: float) -> None:
+    def __init__(self, request: OrderRequest, quoted: Quoted, since_s: float) -> None:
         self.request = request
+        self.quoted = quoted
         self.id: UUID = uuid7()
         self.since_s = since_s
         self.futures: list[asyncio.Future[Outcome]] = []
@@ -107,9 +108,14 @@ class Lanes:
         self._waiting.clear()
         self._queue.clear()
 
-    async def place(self, request: OrderRequest) -> Outcome:
+    async def place(
+        self, request: OrderRequest, quoted: Quoted = PLAIN, *, since_s: float | None = None
+    ) -> Outcome:
         """Places one order: durable when it returns a PlacedOrder. Waits through failovers; raises StoreUnavailable
-        when the deadline passed (the outcome is then unknown, and the same key will tell) or too many wait."""
+        when the deadline passed (the outcome is then unknown, and the same key will tell) or too many wait.
+
+        Whether the shop's rules apply, and what they come to, was found before (see `quoting.py`), and that took time since
+        `since_s`."""
         while True:
             twin = self._waiting.get(request.key)
             if twin is None:
@@ -122,7 +128,7 @@ class Lanes:
                 return outcome
         if self._stopping or len(self._queue) >= self._settings.queue_max:
             raise StoreUnavailable("Too many orders wait in this worker.", "Try again in a moment.")
-        waiting = _Waiting(request, self._clock.monotonic_s())
+        waiting = _Waiting(request, quoted, self._clock.monotonic_s() if since_s is None else since_s)
         self._waiting[request.key] = waiting
         self._queue.append(waiting)
         self._wake()
@@ -229,7 +235,8 @@ class Lanes:
         currency = self._settings.currency
         ids = [waiting.id for waiting in group]
         requests = [waiting.request for waiting in group]
-        prepared = arguments(currency, self._settings.payer_lease_s, ids, requests)
+        quotes = [waiting.quoted for waiting in group]
+        prepared = arguments(currency, self._settings.payer_lease_s, ids, requests, quotes)
 
         async def work(connection: Connection) -> tuple[Any, dict[UUID, PlacedOrder]]:
             row = await connection.fetchrow(SQL["place_orders"], *prepared)
@@ -240,7 +247,7 @@ class Lanes:
         row, replays = await link.run(work, deadline_s=max(0.1, self._settings.order_deadline_s - age_s))
         return [
             _answer(waiting, replays[outcome.order_id]) if isinstance(outcome, Replay) else outcome
-            for waiting, outcome in zip(group, outcomes(currency, ids, requests, row), strict=True)
+            for waiting, outcome in zip(group, outcomes(currency, ids, requests, row, quotes), strict=True)
         ]
 
 

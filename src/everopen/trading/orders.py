@@ -1,12 +1,14 @@
 """What is asked of the shop and what it answers, as plain values.
 
 An outcome is a value and never an exception: orders are committed in groups, and an exception of one would be the
-failure of all. Amounts are whole minor units (pence); the shop has one currency, which each answer names.
+failure of all. Amounts are whole minor units (pence) of the currency that each answer names; the shop has one of
+its own, and may take orders in others.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -26,6 +28,19 @@ class LineRequest(msgspec.Struct, frozen=True):
     unit_price: int | None = None
 
 
+class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where goods go. `country` is ISO 3166-1 alpha-2."""
+
+    recipient: str
+    line1: str
+    line2: str = ""
+    city: str
+    region: str = ""
+    postcode: str = ""
+    country: str
+    phone: str = ""
+
+
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One order to place. The key decides whether it is new; the fingerprint whether it is the same request."""
 
@@ -43,16 +58,58 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The cart's version that the lines were read from; another version → `CartChanged`."""
     placed_at: datetime | None = None
     """Staff only (history): aware datetime; None means now."""
+    customer_id: UUID | None = None
+    """Who is logged in; None is a guest."""
+    currency: str | None = None
+    """None: the shop's own."""
+    expected_total: int | None = None
+    """What the buyer was shown; another total → `PriceChanged`."""
+    coupons: tuple[str, ...] = ()
+    shipping_method: str | None = None
+    ship_to: Address | None = None
+    capture: Literal["automatic", "manual"] = "automatic"
+    """manual: the money is authorised now, and staff capture it later."""
+
+    @property
+    def staff_priced(self) -> bool:
+        """A sale that has happened elsewhere, at its own prices: this shop's rules do not apply to it."""
+        return self.placed_at is not None or any(line.unit_price is not None for line in self.lines)
 
 
 class PlacedLine(msgspec.Struct, frozen=True):
-    """A line as it was sold."""
+    """A line as it was sold. `amount` is what it comes to: pieces times price, less `discount`, and with `tax` where tax is
+    added to prices."""
 
     sku: str
     title: str
     quantity: int
     unit_price: int
     amount: int
+    discount: int = 0
+    tax: int = 0
+    tax_rate_bp: int | None = None
+    """Basis points: 2000 is 20 %."""
+
+
+class AppliedPromotion(msgspec.Struct, frozen=True):
+    """A promotion that gave something, and how much."""
+
+    label: str
+    amount: int
+
+
+class Extras(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order has beyond pieces times prices, and where it goes."""
+
+    discount: int = 0
+    shipping: int = 0
+    shipping_tax: int = 0
+    tax: int = 0
+    """All of it, with shipping's."""
+    tax_added: bool = False
+    shipping_method: str | None = None
+    ship_to: Address | None = None
+    applied: tuple[AppliedPromotion, ...] = ()
 
 
 class PlacedOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +124,7 @@ class PlacedOrder(msgspec.Struct, frozen=True, kw_only=True):
     placed_at: datetime
     reference: str | None = None
     replayed: bool = False
+    extras: Extras | None = None
 
 
 class SoldOut(msgspec.Struct, frozen=True):
@@ -111,6 +169,44 @@ class TooDear(msgspec.Struct, frozen=True):
     """The order comes to more than `ORDER_TOTAL_MAX`."""
 
 
+class PriceChanged(msgspec.Struct, frozen=True):
+    """The order comes to `total` and not to what the buyer expected; nothing changed."""
+
+    total: int
+    currency: str
+
+
+class NotForSale(msgspec.Struct, frozen=True):
+    """These SKUs are in the catalogue but not published."""
+
+    skus: tuple[str, ...]
+
+
+class OverLimit(msgspec.Struct, frozen=True):
+    """One buyer gets only so many of the SKU, and this one may have only `left` more."""
+
+    sku: str
+    left: int
+    requested: int
+
+
+class Unquotable(msgspec.Struct, frozen=True):
+    """The shop's rules say no: a coupon, or where it goes. `detail` is a sentence for the buyer."""
+
+    reason: Literal[
+        "unknown-coupon", "coupon-expired", "coupon-used-up", "not-shippable", "no-shipping-method"
+    ]
+    detail: str
+
+
+class Stale(msgspec.Struct, frozen=True):
+    """Rules or prices have changed since the order was quoted; it is quoted again."""
+
+
+class PricesMoving(msgspec.Struct, frozen=True):
+    """Rules or prices changed again and again while the order was quoted."""
+
+
 Outcome = (
     PlacedOrder
     | SoldOut
@@ -121,6 +217,12 @@ Outcome = (
     | CartChanged
     | NoLines
     | TooDear
+    | PriceChanged
+    | NotForSale
+    | OverLimit
+    | Unquotable
+    | Stale
+    | PricesMoving
 )
 
 
@@ -136,6 +238,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     email: str
     placed_at: datetime
     reference: str | None
+    extras: Extras | None = None
 
 
 class NotFound(msgspec.Struct, frozen=True):

@@ -81,6 +81,7 @@ def test_real_answers_fit_the_document(shop: ShopUnderTest, document: dict[str, 
     slow = shop.order(sku, token="tok_slow").json()["id"]
     made: dict[str, tuple[str, Any]] = {
         "placeOrder": ("/api/orders", order_body(sku)),
+        "quote": ("/api/quotes", {"lines": [{"sku": sku, "quantity": 2}]}),
         "getOrder": (f"/api/orders/{paid}", None),
         "refundOrder": (
             f"/api/orders/{paid}/refunds",

@@ -21,6 +21,8 @@ TAMPERINGS = {
     "returns_match_refunds": "DELETE FROM stock_movements WHERE kind = 'return'",
     "ledger_balances": "UPDATE ledger_entries SET amount = amount + 1 WHERE account = 'sales'",
     "ledger_matches_orders": "DELETE FROM ledger_entries WHERE event = 'captured'",
+    "ledger_splits_orders": "UPDATE orders SET tax = 1",
+    "limited_sales_match_lines": "INSERT INTO limited_sales SELECT sku_id, 'x', order_id, 99 FROM order_lines LIMIT 1",
     "ledger_matches_refunds": "DELETE FROM ledger_entries WHERE event = 'credit'",
     "money_captured_matches_orders": "UPDATE payment_intents SET amount = amount + 1 WHERE status = 'captured'",
     "orders_match_payments": "UPDATE orders SET status = 'paid' WHERE status = 'placed'",

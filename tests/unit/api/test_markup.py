@@ -63,7 +63,7 @@ def test_nothing_of_a_text_becomes_markup(page: str) -> None:
         (Money(5, "EUR"), "€0.05"),
         (Money(-255, "USD"), "−$2.55"),
         (Money(1200, "JPY"), "¥1,200"),
-        (Money(1234, "KWD"), "1.234 KWD"),
+        (Money(1234, "KWD"), "KWD\N{NO-BREAK SPACE}1.234"),
     ],
 )
 def test_money_reads_as_on_a_price_tag(value: Money, shown: str) -> None:

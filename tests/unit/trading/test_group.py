@@ -28,7 +28,7 @@ def test_facts_that_nobody_has_are_null_as_a_whole() -> None:
     group = [request(LineRequest("a", 1), LineRequest("b", 2)), request(), request(LineRequest("c", 3))]
     built = arguments("GBP", 15.0, [uuid7() for _ in group], group)
     assert built[8:12] == [None] * 4
-    assert built[12:] == [[1, 1, 3], [1, 2, 1], ["a", "b", "c"], [1, 2, 3], None]
+    assert built[12:] == [[1, 1, 3], [1, 2, 1], ["a", "b", "c"], [1, 2, 3], *[None] * 19]
 
 
 def test_one_price_makes_all_prices_an_array() -> None:

@@ -3,8 +3,9 @@
 from everopen.client.calls.carts import CartsCalls
 from everopen.client.calls.catalogue import CatalogueCalls
 from everopen.client.calls.orders import OrdersCalls
+from everopen.client.calls.quotes import QuotesCalls
 from everopen.client.calls.shop import ShopCalls
 
 
-class Calls(CartsCalls, CatalogueCalls, OrdersCalls, ShopCalls):
+class Calls(CartsCalls, CatalogueCalls, OrdersCalls, QuotesCalls, ShopCalls):
     """Every call of the table."""

@@ -1,8 +1,8 @@
 -- name: stock_within_bounds
--- No SKU has less than nothing on the shelf, and none has promised more than is there.
-SELECT format('%s: on hand %s, reserved %s', p.sku, s.on_hand, s.reserved)
+-- No SKU has promised more than is there and may be on back-order, and so none has less on the shelf than that.
+SELECT format('%s: on hand %s, on back-order at most %s, reserved %s', p.sku, s.on_hand, s.backorder, s.reserved)
   FROM stock s JOIN products p ON p.id = s.sku_id
- WHERE s.on_hand < 0 OR s.reserved < 0 OR s.reserved > s.on_hand;
+ WHERE s.backorder < 0 OR s.reserved < 0 OR s.reserved > s.on_hand + s.backorder;
 
 -- name: stock_for_each_product
 -- Exactly the products that track stock have a shelf.
@@ -52,9 +52,9 @@ SELECT format('order %s (%s): total %s, posted %s, captured %s, released %s', co
   LEFT JOIN payment_intents i ON i.id = o.id
   FULL JOIN (SELECT order_id,
                     sum(amount) FILTER (WHERE event = 'placed' AND account = 'receivable') AS placed,
-                    count(*) FILTER (WHERE event = 'placed') AS placed_rows,
+                    count(*) FILTER (WHERE event = 'placed' AND account IN ('receivable', 'sales')) AS placed_rows,
                     coalesce(sum(amount) FILTER (WHERE event = 'captured' AND account = 'cash'), 0) AS captured,
-                    coalesce(sum(amount) FILTER (WHERE event = 'released' AND account = 'sales'), 0) AS released
+                    -coalesce(sum(amount) FILTER (WHERE event = 'released' AND account = 'receivable'), 0) AS released
                FROM ledger_entries WHERE order_id IS NOT NULL AND refund_id IS NULL GROUP BY order_id) e ON e.order_id = o.id
  WHERE (e.placed, e.placed_rows, e.captured, e.released) IS DISTINCT FROM (
            o.total, 2,
@@ -84,7 +84,7 @@ SELECT format('intents say %s, cash is %s', i.amount, e.amount)
 -- A paid order has a captured charge of its total, a declined one a declined charge, and a charge captured for an order that is no more is given back.
 SELECT format('order %s is %s, its charge %s of %s is %s', o.id, o.status, i.amount, o.total, i.status)
   FROM orders o LEFT JOIN payment_intents i ON i.id = o.id
- WHERE i.id IS NULL OR i.kind <> 'charge' OR i.amount <> o.total OR i.order_id <> o.id
+ WHERE i.id IS NULL OR i.kind NOT IN ('charge', 'authorise') OR i.amount <> o.total OR i.order_id <> o.id
     OR NOT CASE o.status
            WHEN 'placed' THEN i.status IN ('pending', 'unknown')
            WHEN 'paid' THEN i.status = 'captured'
@@ -94,11 +94,13 @@ SELECT format('order %s is %s, its charge %s of %s is %s', o.id, o.status, i.amo
            END;
 
 -- name: orders_have_lines
--- Each order's total is the sum of its lines, and it has some.
-SELECT format('order %s: total %s, lines %s', coalesce(o.id, l.order_id), o.total, l.amount)
+-- Each order's total is the sum of its lines less discounts, with its shipping and added tax, its tax is that of its parts, and it has lines.
+SELECT format('order %s: total %s, lines %s, shipping %s, tax %s, of lines %s', coalesce(o.id, l.order_id), o.total, l.amount, o.shipping, o.tax, l.tax)
   FROM orders o
-  FULL JOIN (SELECT order_id, sum(quantity * unit_price) AS amount FROM order_lines GROUP BY order_id) l ON l.order_id = o.id
- WHERE o.total IS DISTINCT FROM l.amount;
+  FULL JOIN (SELECT order_id, sum(quantity * unit_price - coalesce(discount, 0)) AS amount, sum(coalesce(tax, 0)) AS tax
+               FROM order_lines GROUP BY order_id) l ON l.order_id = o.id
+ WHERE o.total IS DISTINCT FROM l.amount + coalesce(o.shipping, 0) + CASE WHEN o.tax_added THEN coalesce(o.tax, 0) ELSE 0 END
+    OR coalesce(o.tax, 0) <> l.tax + coalesce(o.shipping_tax, 0);
 
 -- name: orders_are_announced
 -- Each order was announced in the outbox exactly once.

@@ -203,10 +203,9 @@ LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE orders SET status = 'cancelled', settled_at = now() WHERE id = p_sold.id;
     UPDATE payment_intents SET status = 'unknown' WHERE id = p_sold.id AND status = 'pending';
+    PERFORM free_coupons(ARRAY[p_sold.id]);
     PERFORM take_reserved(NULL, ARRAY[p_sold.id]);
-    INSERT INTO ledger_entries (order_id, event, account, amount, currency) VALUES
-        (p_sold.id, 'released', 'sales', p_sold.total, p_sold.currency),
-        (p_sold.id, 'released', 'receivable', -p_sold.total, p_sold.currency);
+    PERFORM post_released(ARRAY[p_sold.id]);
     INSERT INTO outbox (topic, subject, payload) VALUES ('order.cancelled', p_sold.id, jsonb_build_object('reason', p_reason));
 END
 $$;

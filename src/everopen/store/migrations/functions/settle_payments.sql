@@ -2,7 +2,7 @@
 -- Idempotent and independent of order: an intent that is settled stays as it is, and an approval that comes after
 -- its order was cancelled is captured and at once given back. Returns how many intents changed.
 --
--- Locks: orders by id (each with its intent), then stock by sku_id.
+-- Locks: orders by id (each with its intent), then coupons by id, then stock by sku_id.
 
 CREATE FUNCTION settle_payments(p_ids uuid[], p_outcomes text[], p_provider_references text[]) RETURNS integer
 LANGUAGE plpgsql
@@ -20,6 +20,7 @@ DECLARE
     currencies text[];
     refund_ids uuid[];
     moves text[];
+    released uuid[];
     provider_references text[];
 BEGIN
     -- The move of an intent: what the answer means in the state that its order is in.
@@ -56,19 +57,25 @@ BEGIN
        SET status = CASE moves[array_position(ids, o.id)] WHEN 'captured' THEN 'paid' ELSE 'declined' END, settled_at = now()
      WHERE o.id = ANY (ids) AND moves[array_position(ids, o.id)] IN ('captured', 'released');
 
+    SELECT array_agg(a.id) INTO released FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move = 'released';
+    IF released IS NOT NULL THEN
+        PERFORM free_coupons(released);
+    END IF;
     PERFORM take_reserved(
-        (SELECT array_agg(a.id) FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move = 'captured'),
-        (SELECT array_agg(a.id) FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move = 'released'));
+        (SELECT array_agg(a.id) FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move = 'captured'), released);
+    IF released IS NOT NULL THEN
+        PERFORM post_released(released);
+    END IF;
 
     INSERT INTO ledger_entries (order_id, refund_id, event, account, amount, currency)
     SELECT a.order_id, a.refund_id,
            CASE a.move WHEN 'captured_late' THEN 'captured' ELSE a.move END,
-           CASE WHEN e.receivable THEN 'receivable' WHEN a.move = 'released' THEN 'sales' ELSE 'cash' END,
+           CASE WHEN e.receivable THEN 'receivable' ELSE 'cash' END,
            CASE WHEN e.receivable = (a.move = 'refund_paid') THEN a.amount ELSE -a.amount END,
            a.currency
       FROM unnest(order_ids, refund_ids, moves, amounts, currencies) AS a (order_id, refund_id, move, amount, currency),
            (VALUES (true), (false)) AS e (receivable)
-     WHERE a.move IN ('captured', 'captured_late', 'released', 'refund_paid');
+     WHERE a.move IN ('captured', 'captured_late', 'refund_paid');
 
     INSERT INTO outbox (topic, subject)
     SELECT CASE a.move WHEN 'captured' THEN 'order.paid' WHEN 'released' THEN 'order.declined'
