@@ -23,9 +23,10 @@ from everopen.base.home import home_from_environment
 from everopen.drill import results
 from everopen.drill.checkers import CHECKERS
 from everopen.drill.faults import FAULTS
+from everopen.drill.faults.clock_jump import ClockJump
 from everopen.drill.ground import Ground
 from everopen.drill.page import render
-from everopen.drill.plan import BUILT_IN, Plan, built_in, load_plan
+from everopen.drill.plan import BUILT_IN, Plan, built_in, load_plan, wanted
 from everopen.drill.report import print_report
 from everopen.drill.run import run_plan
 from everopen.drill.shop import ScratchShop
@@ -264,7 +265,14 @@ def _ground(
             shutil.rmtree(folder, ignore_errors=True)
         if "EVEROPEN_HOME" in environment:
             say(f"No shop runs in {_home_of(environment)}; the drill opens one of its own.")
-    with ScratchShop(plan.shop, keep=keep, disk_mb=plan.scratch_disk_mb, rng=Rng(seed), say=say) as shop:
+    with ScratchShop(
+        plan.shop,
+        keep=keep,
+        disk_mb=plan.scratch_disk_mb,
+        clock_can_leap=ClockJump.name in wanted(plan, list(FAULTS)),
+        rng=Rng(seed),
+        say=say,
+    ) as shop:
         say("Opening a scratch shop …")
         shop.start()
         yield shop

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -33,7 +32,7 @@ from everopen.drill.machine import machine
 from everopen.drill.plan import Plan
 from everopen.drill.report import FaultRow, Report, Times
 from everopen.drill.sampling import Sample, lines_of
-from everopen.drill.timeline import Entry, NotRun, at_once, troubled_at
+from everopen.drill.timeline import Entry, NotRun, at_once, by_itself, troubled_at
 from everopen.drill.wire import Target
 
 SETTLED_S_MAX = 180.0
@@ -210,12 +209,12 @@ def _judge(name: str, checker: Checker, evidence: Evidence) -> Verdict:
 def _row(name: str, facts: Facts, lost_at: Sequence[float], faults: Mapping[str, Fault]) -> FaultRow:
     chosen = [entry for entry in facts.entries if entry.fault == name]
     gaps = [gap for gap in facts.not_run if gap.fault == name]
-    together = Counter(entry.group for entry in facts.entries)
+    alone = [entry for entry in chosen if by_itself(entry, facts.entries)]
     return FaultRow(
         fault=name,
         description=faults[name].description if name in faults else "",
         injections=len(chosen),
-        alone=sum(1 for entry in chosen if together[entry.group] == 1),
+        alone=len(alone),
         processes_killed=sum(entry.kills for entry in chosen),
         not_run=sum(max(1, gap.times) for gap in gaps),
         reason="; ".join(dict.fromkeys(gap.reason for gap in gaps)),
@@ -224,6 +223,8 @@ def _row(name: str, facts: Facts, lost_at: Sequence[float], faults: Mapping[str,
         failed=sum(entry.failed for entry in chosen),
         broken_connections=sum(entry.broken_connections for entry in chosen),
         worst_wait_s=round(max((entry.longest_wait_s for entry in chosen), default=0.0), 3),
+        failed_alone=sum(entry.failed for entry in alone),
+        worst_wait_alone_s=round(max((entry.longest_wait_s for entry in alone), default=0.0), 3),
         served=_times([max(0.0, entry.served - entry.start) if entry.served else 0.0 for entry in chosen]),
         whole=_times([entry.whole - (entry.healed or entry.start) for entry in chosen if entry.whole]),
         never_whole=sum(1 for entry in chosen if entry.whole is None),

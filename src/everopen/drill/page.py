@@ -284,8 +284,8 @@ def _length(seconds: float) -> str:
 def _fault_table(report: Report) -> str:
     rows = "".join(_fault_row(row, report) for row in report.faults if row.injections)
     return (
-        "<section><h2>Each fault</h2><table><tr><th>fault</th><th>times<br>(alone)</th><th>failed<br>requests</th>"
-        "<th>connections<br>broken</th><th>worst<br>wait s</th><th>served again s<br>p50 / p95 / longest</th>"
+        "<section><h2>Each fault</h2><table><tr><th>fault</th><th>times<br>(alone)</th><th>failed<br>requests<br>alone / all</th>"
+        "<th>connections<br>broken</th><th>worst<br>wait s<br>alone / all</th><th>served again s<br>p50 / p95 / longest</th>"
         "<th>whole again s<br>p50 / p95 / longest</th><th>orders<br>lost</th><th class='text'>what is done</th></tr>"
         f"{rows}</table><p class='faint'>Failed requests, waits and losses under several faults at once count for each of"
         " them. Served again: from the fault until the last slow or failed request of its time was over (0: nobody noticed)."
@@ -298,8 +298,8 @@ def _fault_row(row: FaultRow, report: Report) -> str:
     never = f" <span class='bad'>({row.never_whole} never)</span>" if row.never_whole else ""
     return (
         f"<tr><td>{_e(row.fault)}</td><td>{row.injections} ({row.alone})</td>"
-        f"<td class='{'bad' if row.failed and row.promise == 'none' else ''}'>{row.failed:,}</td>"
-        f"<td>{row.broken_connections:,}</td><td>{f'{row.worst_wait_s:.2f}' if row.worst_wait_s else '–'}</td>"
+        f"<td class='{'bad' if row.failed_alone and row.promise == 'none' else ''}'>{row.failed_alone:,} / {row.failed:,}</td>"
+        f"<td>{row.broken_connections:,}</td><td>{row.worst_wait_alone_s:.2f} / {row.worst_wait_s:.2f}</td>"
         f"<td>{_times(row.served)}</td><td>{_times(row.whole)}{never}</td>"
         f"<td class='{'bad' if row.lost else ''}'>{row.lost:,}</td><td class='text'>{_e(row.description)}</td></tr>"
     )

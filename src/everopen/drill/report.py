@@ -29,7 +29,7 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     injections: int
     alone: int
-    """Of these, so many by themselves."""
+    """Of these, so many by themselves: no other fault was in place, and the shop was whole."""
     processes_killed: int
     not_run: int
     reason: str
@@ -41,6 +41,9 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
     broken_connections: int
     worst_wait_s: float
     """The longest that was slow or failed; 0: nobody noticed."""
+    failed_alone: int = 0
+    worst_wait_alone_s: float = 0.0
+    """The same of the injections by themselves: what the promise speaks of."""
     served: Times | None
     """From the fault until clients were served as usual again."""
     whole: Times | None
@@ -84,6 +87,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Of the audit."""
 
 
+def _pair(alone: str, among_others: str) -> str:
+    return alone if alone == among_others else f"{alone} / {among_others}"
+
+
 def print_report(console: Console, report: Report) -> None:
     """The report on a terminal."""
     console.print(
@@ -94,7 +101,7 @@ def print_report(console: Console, report: Report) -> None:
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
     for number, column in enumerate(
-        ("fault", "times", "not run", "failed", "worst wait s", "served again s", "whole again s", "lost")
+        ("fault", "times", "alone", "failed", "worst wait s", "served again s", "whole again s", "lost")
     ):
         table.add_column(
             column, justify="left" if number == 0 else "right", overflow="fold", no_wrap=number == 0
@@ -103,15 +110,17 @@ def print_report(console: Console, report: Report) -> None:
         table.add_row(
             row.fault,
             f"{row.injections:,}",
-            f"{row.not_run:,}" if row.not_run else "",
-            f"{row.failed:,}" if row.injections else "–",
-            f"{row.worst_wait_s:.2f}" if row.worst_wait_s else "–",
+            f"{row.alone:,}",
+            _pair(f"{row.failed_alone:,}", f"{row.failed:,}") if row.injections else "not run",
+            _pair(f"{row.worst_wait_alone_s:.2f}", f"{row.worst_wait_s:.2f}"),
             _times(row.served),
             _times(row.whole) + (f" [red]({row.never_whole} never)[/]" if row.never_whole else ""),
             f"[bold red]{row.lost:,}[/]" if row.lost else "0" if row.injections else "–",
         )
     console.print(table, highlight=False)
-    console.print("[dim]times: p50 / p95 / longest; failed under several faults at once counts for each[/]\n")
+    console.print(
+        "[dim]failed, worst wait: alone / among other faults too (that counts for each of them); times: p50 / p95 / longest[/]\n"
+    )
     for row in report.faults:
         if row.reason:
             console.print(f"[yellow]not run[/] {row.fault}: {row.reason}", highlight=False)

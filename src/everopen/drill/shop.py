@@ -19,6 +19,7 @@ import httpx
 from everopen.base import process
 from everopen.base.clock import Rng
 from everopen.base.errors import EveropenError, StartError
+from everopen.drill.faults.clock_jump import preloaded
 from everopen.drill.faults.disks import small_disk
 from everopen.drill.ground import Ground
 
@@ -28,7 +29,8 @@ STOP_S_MAX = 60.0
 
 class ScratchShop(Ground):
     """Use as `with`. Environment variables (`EVEROPEN_SECTION_NAME`) change its settings. `disk_mb`: its home lies on a file
-    system of its own of that size, where this machine lets us (root, loop devices), so that it can be filled to the brim."""
+    system of its own of that size, where this machine lets us (root, loop devices), so that it can be filled to the brim.
+    `clock_can_leap`: its processes are started so that the drill can move their wall clock."""
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class ScratchShop(Ground):
         *,
         keep: bool = False,
         disk_mb: int = 0,
+        clock_can_leap: bool = False,
         rng: Rng | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
@@ -53,6 +56,7 @@ class ScratchShop(Ground):
             "EVEROPEN_SHOP_PORT": "0",
             "EVEROPEN_CONSOLE_PORT": "0",
             "EVEROPEN_SHOP_CATALOGUE": "none",
+            **(preloaded(folder) if clock_can_leap else {}),
             **(settings or {}),
         }
         super().__init__(environment=environment, folder=folder, scratch=True, rng=rng, say=say)

@@ -104,6 +104,19 @@ def label(
         entry.broken_connections = bisect_left(broken, entry.end) - bisect_left(broken, entry.start - early_s)
 
 
+def by_itself(entry: Entry, entries: Sequence[Entry]) -> bool:
+    """Whether no other fault was in place during its time, and the shop was whole again after those before it."""
+
+    def over(other: Entry) -> float:
+        ends = other.whole or other.end
+        return max(other.healed or other.injected, ends if ends is not None else float("inf"))
+
+    until = entry.end if entry.end is not None else float("inf")
+    return not any(
+        other is not entry and other.start < until and over(other) > entry.start for other in entries
+    )
+
+
 def at_once(entries: Sequence[Entry], at: float) -> list[str]:
     """Names of the faults in place at a moment."""
     return [entry.fault for entry in entries if entry.start <= at < (entry.healed or entry.end or at)]

@@ -18,7 +18,7 @@ class Verdict(Enum):
 
     LOST = "throw the connection away and run again on the primary of the current topology"
     AGAIN = "run again on the same connection: nothing was written"
-    LATER = "run again in a moment: the server lacks disk, memory or connections, and may have them soon"
+    LATER = "run again in a moment: the server lacks disk, memory or connections, or its disk fails: soon it has them, or another is primary"
     FINAL = "tell the caller"
 
 
@@ -38,7 +38,7 @@ def judge(error: BaseException) -> Verdict:
             return Verdict.LOST
         if state in AGAIN_STATES:
             return Verdict.AGAIN
-        if state.startswith("53"):
+        if state.startswith(("53", "58")):
             return Verdict.LATER
         if state == "23505" and getattr(error, "constraint_name", None) in RACED_CONSTRAINTS:
             return Verdict.AGAIN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from everopen.drill.faults import FAULTS
 from everopen.drill.judge import episodes
-from everopen.drill.timeline import Entry, Slow, at_once, label, troubled_at
+from everopen.drill.timeline import Entry, Slow, at_once, by_itself, label, troubled_at
 
 
 def entry(fault: str, start: float, group: int, **more: float) -> Entry:
@@ -62,3 +62,18 @@ def test_promises_are_about_one_fault_at_a_time() -> None:
         ("not covered", None),
         ("not covered", None),
     ]
+
+
+def test_a_fault_is_by_itself_when_no_other_was_in_place_and_the_shop_was_whole_before() -> None:
+    first = entry("kill-worker", 100.0, 1, healed=100.0, whole=103.0, end=105.0)
+    after = entry("kill-gateway", 105.0, 2, healed=105.0, whole=106.0, end=110.0)
+    storm = entry("kill-worker", 110.0, 3, healed=110.0, whole=114.0, end=111.0)
+    too_soon = entry("kill-primary", 111.0, 4, healed=111.0, whole=114.0, end=120.0)
+    assert [by_itself(one, [first, after, storm, too_soon]) for one in (first, after, storm, too_soon)] == [
+        True, True, True, False,
+    ]  # fmt: skip
+    pair = [
+        entry("stop-worker", 100.0, 5, healed=104.0, end=105.0),
+        entry("slow-disk", 101.0, 5, healed=104.0, end=105.0),
+    ]
+    assert not any(by_itself(one, pair) for one in pair)

@@ -30,6 +30,7 @@ def postgres(state: str, constraint: str | None = None) -> asyncpg.PostgresError
         (postgres("40001"), Verdict.AGAIN),
         (postgres("53100"), Verdict.LATER),
         (postgres("53300"), Verdict.LATER),
+        (postgres("58030"), Verdict.LATER),  # the primary's disk fails: soon another node is primary
         (postgres("23505", "idempotency_pkey"), Verdict.AGAIN),
         (postgres("23505", "products_sku_key"), Verdict.FINAL),
         (postgres("23514", "stock_reserved_within_on_hand"), Verdict.FINAL),

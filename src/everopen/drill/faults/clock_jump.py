@@ -12,6 +12,7 @@ date of a file; files are dated by the kernel, whose clock does not leap here.
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def preloaded(folder: Path) -> dict[str, str]:
     place.mkdir(mode=0o755, exist_ok=True)
     (place / "sitecustomize.py").write_text(BEFORE_ALL_ELSE)
     (place / "offset").write_bytes(OFFSET.pack(0.0))
-    return {"PYTHONPATH": str(place), VARIABLE: str(place / "offset")}
+    path = os.pathsep.join(filter(None, (str(place), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path, VARIABLE: str(place / "offset")}
 
 
 class ClockJump:
