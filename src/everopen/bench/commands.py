@@ -11,6 +11,7 @@ from everopen.base.errors import EveropenError
 from everopen.bench.failover import FailoverSettings, bench_failover, print_failover
 from everopen.bench.orders import OrdersSettings, bench_orders, print_orders
 from everopen.bench.plain import PlainSettings, bench_plain, print_plain
+from everopen.bench.trading import TradingSettings, bench_trading, print_trading
 from everopen.telemetry.screen import open_screen
 
 
@@ -29,6 +30,7 @@ def bench_group() -> None:
     Examples:
       everopen bench orders
       everopen bench failover --kills 20
+      everopen bench trading
     """
 
 
@@ -228,6 +230,46 @@ def plain_command(
         raise click.UsageError("There is nothing to kill.")
     settings = PlainSettings(kills=kills, rate=rate, every_s=every_s, seed=seed, keep=keep)
     _finish(bench_plain(settings, open_screen(stderr=True)), as_json, print_plain)
+
+
+@bench_group.command("trading")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 3600), default=10.0, show_default=True, help="Length of each run."
+)
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs, in turns.")
+@click.option(
+    "--buyers",
+    type=click.IntRange(1, 2000),
+    multiple=True,
+    default=(16, 64),
+    show_default=True,
+    help="How many buy at once.",
+)
+@click.option("--rush-stock", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@click.option("--rush-buyers", type=click.IntRange(1, 5000), default=400, show_default=True)
+@click.option(
+    "--kills", type=click.IntRange(0, 1000), default=3, show_default=True, help="kill -9 of the primary."
+)
+@click.option(
+    "--cores",
+    type=click.IntRange(1, 1024),
+    default=2,
+    show_default=True,
+    help="Cores for everything, load included.",
+)
+@click.option("--profile", is_flag=True, help="One more run, sampled by py-spy.")
+@click.option("--keep", is_flag=True, help="Keep the scratch home (its logs).")
+@click.option("--json", "as_json", is_flag=True, help="All figures as one JSON document.")
+def trading_command(as_json: bool, **options: Any) -> None:
+    """Whole guest purchases of one hot product: into the cart, checkout, payment, seen paid.
+
+    \b
+    Examples:
+      everopen bench trading
+      everopen bench trading --seconds 30 --json > trading.json
+      everopen bench trading --buyers 64 --rounds 1 --kills 0 --profile
+    """
+    _finish(bench_trading(TradingSettings(**options), open_screen(stderr=True)), as_json, print_trading)
 
 
 def _finish(figures: dict[str, Any], as_json: bool, show: Any) -> None:

@@ -95,7 +95,7 @@ def bench_failover(settings: FailoverSettings, console: Console) -> dict[str, An
             for kind, times in settings.faults:
                 for number in range(times):
                     console.print(f"{kind} {number + 1} of {times} …", highlight=False)
-                    faults.append(_strike(shop, kind, Rng(settings.seed * 1000 + number)))
+                    faults.append(strike(shop, kind, Rng(settings.seed * 1000 + number)))
                     time.sleep(SETTLE_S)
         finally:
             load.send_signal(signal.SIGTERM)
@@ -147,7 +147,8 @@ def _start_load(
 # --- striking -----------------------------------------------------------------------------------------------------
 
 
-def _strike(shop: ScratchShop, kind: str, rng: Rng) -> Fault:
+def strike(shop: ScratchShop, kind: str, rng: Rng) -> Fault:
+    """Breaks one process of a role and waits until the shop is whole again. Raises EveropenError."""
     role, _, way = kind.partition(" ")
     candidates = shop.pids(role)
     if not candidates:
