@@ -28,6 +28,8 @@ class Tally(msgspec.Struct):
     requests: int = 0
     failures: list[str] = []
     longest_request_s: float = 0.0
+    steps_s: list[tuple[float, float, float]] = []
+    """Of each paid purchase: putting into the cart, checkout, from then until it was seen paid."""
 
 
 class Buyer:
@@ -48,6 +50,7 @@ class Buyer:
         if added.status != 200:
             self._fail("add to the cart", added)
             return
+        added_s = time.perf_counter()
         bought = await self._ask("POST", "/api/checkout", BUYER, key=key, cookie=added.cookie)
         if bought.status == 409 and b"/problems/sold-out" in bought.body:
             tally.sold_out += 1
@@ -55,6 +58,7 @@ class Buyer:
         if bought.status != 201:
             self._fail("checkout", bought)
             return
+        bought_s = time.perf_counter()
         order = msgspec.json.decode(bought.body, type=_Order)
         path = f"/api/orders/{order.id}"
         while order.status == "placed":
@@ -71,6 +75,7 @@ class Buyer:
             return
         tally.paid.append(order.id)
         tally.waits_s.append(time.perf_counter() - begun)
+        tally.steps_s.append((added_s - begun, bought_s - added_s, time.perf_counter() - bought_s))
 
     def close(self) -> None:
         """Hangs up."""

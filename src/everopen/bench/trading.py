@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import statistics
 import threading
 import time
 from datetime import UTC, datetime
@@ -58,6 +59,8 @@ class Phase(msgspec.Struct, frozen=True):
     per_second: float
     p50_ms: float
     p99_ms: float
+    steps_ms: tuple[float, float, float]
+    """Median of: into the cart, checkout, from then until seen paid."""
     requests: float
     """Per purchase."""
     failed: int
@@ -125,6 +128,9 @@ def _phase(shop: ScratchShop, buyers: int, seconds: float, run: str, console: Co
     used = cpu.used_us_per_order(before, cpu.sample(pids), count)
     used["load generator"] = round((time.process_time() - own) * 1e6 / max(1, count), 2)
     waits = sorted(tally.waits_s) or [0.0]
+    columns = zip(*tally.steps_s, strict=True) if tally.steps_s else [(0.0,)] * 3
+    cart, checkout, payment = (round(statistics.median(column) * 1000, 2) for column in columns)
+    steps = (cart, checkout, payment)
     return Phase(
         buyers,
         count,
@@ -132,6 +138,7 @@ def _phase(shop: ScratchShop, buyers: int, seconds: float, run: str, console: Co
         round(count / took, 1),
         round(waits[len(waits) // 2] * 1000, 2),
         round(waits[min(len(waits) - 1, int(len(waits) * 0.99))] * 1000, 2),
+        steps,
         round(tally.requests / max(1, count), 2),
         len(tally.failures),
         used,
@@ -238,11 +245,23 @@ def print_trading(console: Console, figures: dict[str, Any]) -> None:
     report.table(
         console,
         "Whole guest purchases of one hot product: into the cart, checkout, paid",
-        ["buyers", "purchases/s", "p50 ms", "p99 ms", "requests each", "failed"],
+        [
+            "buyers",
+            "purchases/s",
+            "p50 ms",
+            "p99 ms",
+            "cart",
+            "checkout",
+            "until paid",
+            "requests each",
+            "failed",
+        ],
         [
             [
                 str(phase["buyers"]),
-                *(phase[name] for name in ("per_second", "p50_ms", "p99_ms", "requests", "failed")),
+                *(phase[name] for name in ("per_second", "p50_ms", "p99_ms")),
+                *phase["steps_ms"],
+                *(phase[name] for name in ("requests", "failed")),
             ]
             for phase in figures["phases"]
         ],

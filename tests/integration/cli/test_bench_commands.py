@@ -58,3 +58,20 @@ def test_the_orders_benchmark_has_all_its_figures(tmp_path: Path) -> None:
     assert all(entry["per_second"] > 0 and entry["failed"] == 0 for entry in found["yardstick"])
     assert found["summary"]["audit_ok"]
     assert found["summary"]["idle_memory_bytes"] > 50_000_000
+
+
+def test_the_trading_benchmark_sells_what_is_there_and_keeps_every_purchase(tmp_path: Path) -> None:
+    found = bench(
+        tmp_path,
+        *("trading", "--seconds", "1", "--rounds", "1", "--buyers", "8", "--rush-stock", "20"),
+        *("--rush-buyers", "50", "--kills", "1"),
+    )
+    (phase,) = found["phases"]
+    assert phase["purchases"] > 0
+    assert phase["failed"] == 0
+    rush = found["rush"]
+    assert [rush[name] for name in ("paid", "sold_out", "failed", "units")] == [20, 30, 0, 20]
+    (kill,) = found["kills"]
+    assert (kill["failed"], kill["lost"]) == (0, 0)
+    assert kill["purchases"] > 0
+    assert found["musts"]["the audit holds, the provider's books with it"]
