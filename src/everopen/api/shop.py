@@ -60,7 +60,7 @@ class Shop:
         self.ending = False
         """SIGTERM came: what can't be answered in time may be sent to another worker."""
         self._trading = trading
-        self._primary = trading.primary
+        self._primary = self.primary = trading.primary
         self.sessions: SessionStore = SESSION_STORES[settings.session_store](
             trading.primary, settings.session_redis_url, self.session_days
         )

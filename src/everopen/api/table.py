@@ -5,7 +5,16 @@ from __future__ import annotations
 from functools import cache
 
 from everopen import __version__
-from everopen.api import carts, catalogue, orders, pages, quotes, shapes
+from everopen.api import (
+    carts,
+    catalogue,
+    charges,
+    orders,
+    pages,
+    pricing,
+    quotes,
+    shapes,
+)
 from everopen.api.openapi import document
 from everopen.api.routes import Answer, Call, Route
 from everopen.api.shop import Shop
@@ -35,6 +44,8 @@ TABLE: tuple[Route, ...] = (
     *catalogue.ROUTES,
     *carts.ROUTES,
     *quotes.ROUTES,
+    *pricing.ROUTES,
+    *charges.ROUTES,
     Route("GET", "/readyz", "ready", "Whether an order can be taken now", ready, shapes.Ready),
     Route("GET", "/api/openapi.json", "openapi", "This document", openapi, dict),
     *pages.ROUTES,

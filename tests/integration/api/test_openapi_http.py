@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from everopen.api.table import TABLE
+from tests.integration.api import calls_pricing
 from tests.integration.api.conftest import STAFF, ShopUnderTest, order_body
 
 
@@ -30,7 +31,16 @@ def errors_of(value: Any, schema: dict[str, Any], components: dict[str, Any], wh
         "default",
         "format",
     }
-    known |= {"minimum", "maximum", "minLength", "maxLength", "minItems", "pattern", "additionalProperties"}
+    known |= {
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "pattern",
+        "additionalProperties",
+    }
     assert set(schema) <= known, f"the checker does not know {set(schema) - known}"
     kinds: dict[str, Any] = {
         "object": dict,
@@ -103,6 +113,7 @@ def test_real_answers_fit_the_document(shop: ShopUnderTest, document: dict[str, 
         "ready": ("/readyz", None),
         "openapi": ("/api/openapi.json", None),
     }
+    made |= calls_pricing.calls(shop)
     assert set(made) == {route.name for route in TABLE if not route.page}
     components = document["components"]["schemas"]
     operations = {

@@ -13,6 +13,7 @@ import pytest
 from everopen.base.ids import uuid7
 from everopen.trading import Trading
 from everopen.trading.pricing import staff
+from everopen.trading.pricing.changes import Changed, Key
 from everopen.trading.pricing.promotions import Percentage
 from everopen.trading.pricing.rules import Promotion
 from tests.integration.trading.conftest import Shop
@@ -20,9 +21,9 @@ from tests.integration.trading.conftest import Shop
 USE = "SELECT use_coupons($1::uuid[], $2::uuid[], $3::text[])"
 
 
-def key(shop: Shop) -> staff.Key:
+def key(shop: Shop) -> Key:
     """A key not used before."""
-    return staff.Key(shop.key(), b"f")
+    return Key(shop.key(), b"f")
 
 
 async def coupon(shop: Shop, worker: Trading, code: str = "TEN", **limits: Any) -> UUID:
@@ -30,7 +31,7 @@ async def coupon(shop: Shop, worker: Trading, code: str = "TEN", **limits: Any) 
     promotion = Promotion(id=uuid7(), label="Ten", rule=Percentage(off_bp=1000), coupon_only=True)
     await staff.add_promotion(worker.primary, promotion, key(shop))
     made = [staff.KnownCoupon(code=code, promotion_id=promotion.id, **limits)]
-    assert isinstance(await staff.put_coupons(worker.primary, made, key(shop)), staff.Changed)
+    assert isinstance(await staff.put_coupons(worker.primary, made, key(shop)), Changed)
     found: UUID = await shop.value("SELECT id FROM coupons WHERE code = $1", code)
     return found
 
@@ -186,7 +187,7 @@ def test_uses_in_any_order_and_changes_by_staff_never_deadlock(shop: Shop, seed:
                         for n in codes
                     ]
                     changed = await staff.put_coupons(worker.primary, again, key(shop))
-                    assert isinstance(changed, staff.Changed)
+                    assert isinstance(changed, Changed)
 
             before = await shop.value(
                 "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"

@@ -16,7 +16,9 @@ from everopen.trading.pricing.promotions.kind import BasisPoints, Pool, Target
 Pieces = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
-class BuyGet(msgspec.Struct, frozen=True, kw_only=True, tag="buy-get", tag_field="kind"):
+class BuyGet(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="buy-get", tag_field="kind"
+):
     """For each `buy` pieces of `target`, `get` pieces of `reward` (None: of the same) are `off_bp` cheaper."""
 
     buy: Pieces

@@ -11,7 +11,9 @@ import msgspec
 from everopen.trading.pricing.promotions.kind import Pool, Target
 
 
-class Fixed(msgspec.Struct, frozen=True, kw_only=True, tag="fixed", tag_field="kind"):
+class Fixed(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="fixed", tag_field="kind"
+):
     """An amount in minor units of the promotion's currency."""
 
     amount: Annotated[int, msgspec.Meta(ge=1, le=10**10)]

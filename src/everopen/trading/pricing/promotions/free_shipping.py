@@ -12,7 +12,14 @@ from everopen.trading.pricing.promotions.kind import Pool, Target
 MethodCode = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,39}$(?!\\n)")]
 
 
-class FreeShipping(msgspec.Struct, frozen=True, kw_only=True, tag="free-shipping", tag_field="kind"):
+class FreeShipping(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag="free-shipping",
+    tag_field="kind",
+):
     """What shipping costs comes off, when the order holds a line of the target."""
 
     methods: Annotated[tuple[MethodCode, ...], msgspec.Meta(max_length=100)] = ()

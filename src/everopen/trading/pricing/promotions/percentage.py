@@ -13,7 +13,9 @@ from everopen.trading.pricing.arithmetic import WHOLE_BP, divide
 from everopen.trading.pricing.promotions.kind import BasisPoints, Pool, Target
 
 
-class Percentage(msgspec.Struct, frozen=True, kw_only=True, tag="percentage", tag_field="kind"):
+class Percentage(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="percentage", tag_field="kind"
+):
     """Basis points off what is left to pay of the lines."""
 
     off_bp: BasisPoints
