@@ -1,4 +1,4 @@
-"""Promotions and coupons, and what holds for all prices: what staff set. (Tax rates and shipping methods: `charges.py`.)"""
+"""Promotions and coupons, and what holds for all prices: what staff set. (Tax rates and shipping methods: `tax_shipping.py`.)"""
 
 from __future__ import annotations
 

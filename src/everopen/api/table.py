@@ -8,12 +8,12 @@ from everopen import __version__
 from everopen.api import (
     carts,
     catalogue,
-    charges,
     orders,
     pages,
     pricing,
     quotes,
     shapes,
+    tax_shipping,
 )
 from everopen.api.openapi import document
 from everopen.api.routes import Answer, Call, Route
@@ -45,7 +45,7 @@ TABLE: tuple[Route, ...] = (
     *carts.ROUTES,
     *quotes.ROUTES,
     *pricing.ROUTES,
-    *charges.ROUTES,
+    *tax_shipping.ROUTES,
     Route("GET", "/readyz", "ready", "Whether an order can be taken now", ready, shapes.Ready),
     Route("GET", "/api/openapi.json", "openapi", "This document", openapi, dict),
     *pages.ROUTES,

@@ -3,9 +3,11 @@
 from everopen.client.calls.carts import CartsCalls
 from everopen.client.calls.catalogue import CatalogueCalls
 from everopen.client.calls.orders import OrdersCalls
+from everopen.client.calls.pricing import PricingCalls
 from everopen.client.calls.quotes import QuotesCalls
 from everopen.client.calls.shop import ShopCalls
+from everopen.client.calls.tax_shipping import TaxShippingCalls
 
 
-class Calls(CartsCalls, CatalogueCalls, OrdersCalls, QuotesCalls, ShopCalls):
+class Calls(CartsCalls, CatalogueCalls, OrdersCalls, PricingCalls, QuotesCalls, ShopCalls, TaxShippingCalls):
     """Every call of the table."""

@@ -1,7 +1,7 @@
 """Prices: what a basket costs under the shop's promotions, coupons, taxes and shipping methods.
 
 `price(basket, rules, at)` decides, purely; `load_rules` reads the snapshot that it decides by; `staff.py`
-and `charges.py` are what staff do with the rules."""
+and `tax_shipping.py` are what staff do with the rules."""
 
 from everopen.trading.pricing.engine import price
 from everopen.trading.pricing.quote import (

@@ -32,7 +32,7 @@ from everopen.api.shapes_pricing import (
 )
 from everopen.api.shop import Shop
 from everopen.base.ids import uuid7
-from everopen.trading.pricing import charges
+from everopen.trading.pricing import tax_shipping
 from everopen.trading.pricing.rules import ShippingMethod, ShippingStep, TaxRate
 
 
@@ -61,12 +61,16 @@ def rate_of(body: TaxRateBody) -> TaxRate:
 
 async def list_tax_rates(shop: Shop, call: Call) -> Answer:
     """All tax rates."""
-    found = await charges.list_tax_rates(shop.primary, country=country_of(call), ended=flag(call, "ended"))
+    found = await tax_shipping.list_tax_rates(
+        shop.primary, country=country_of(call), ended=flag(call, "ended")
+    )
     return Answer(TaxRatesAnswer([shown(TaxRateAnswer, rate) for rate in found]))
 
 
 async def _tax_rate(shop: Shop, rate_id: UUID) -> TaxRateAnswer:
-    return shown(TaxRateAnswer, found_or_404(await charges.find_tax_rate(shop.primary, rate_id), "tax rate"))
+    return shown(
+        TaxRateAnswer, found_or_404(await tax_shipping.find_tax_rate(shop.primary, rate_id), "tax rate")
+    )
 
 
 async def get_tax_rate(shop: Shop, call: Call) -> Answer:
@@ -78,7 +82,7 @@ async def add_tax_rate(shop: Shop, call: Call) -> Answer:
     """Adds a tax rate."""
     rate_id = uuid7()
     outcome = made(
-        await charges.add_tax_rate(shop.primary, rate_id, rate_of(call.body), key_of(call, call.body)),
+        await tax_shipping.add_tax_rate(shop.primary, rate_id, rate_of(call.body), key_of(call, call.body)),
         "tax rate",
     )
     return Answer(await _tax_rate(shop, outcome.id or rate_id), replay_header(outcome.replayed))
@@ -88,7 +92,7 @@ async def put_tax_rate(shop: Shop, call: Call) -> Answer:
     """Replaces a tax rate; one that was ended begins again. Orders keep the rate that they were placed with."""
     rate_id = id_of(call, "tax rate")
     outcome = made(
-        await charges.set_tax_rate(shop.primary, rate_id, rate_of(call.body), key_of(call, call.body)),
+        await tax_shipping.set_tax_rate(shop.primary, rate_id, rate_of(call.body), key_of(call, call.body)),
         "tax rate",
     )
     return Answer(await _tax_rate(shop, rate_id), replay_header(outcome.replayed))
@@ -97,7 +101,7 @@ async def put_tax_rate(shop: Shop, call: Call) -> Answer:
 async def end_tax_rate(shop: Shop, call: Call) -> Answer:
     """Ends a tax rate."""
     rate_id = id_of(call, "tax rate")
-    outcome = made(await charges.end_tax_rate(shop.primary, rate_id, key_of(call, "end")), "tax rate")
+    outcome = made(await tax_shipping.end_tax_rate(shop.primary, rate_id, key_of(call, "end")), "tax rate")
     return Answer(await _tax_rate(shop, rate_id), replay_header(outcome.replayed))
 
 
@@ -132,12 +136,12 @@ def method_of(body: ShippingMethodBody, code: str) -> ShippingMethod:
 
 async def list_shipping_methods(shop: Shop, call: Call) -> Answer:
     """The ways to send goods to a country, or all there are."""
-    found = await charges.list_shipping_methods(shop.primary, country=country_of(call))
+    found = await tax_shipping.list_shipping_methods(shop.primary, country=country_of(call))
     return Answer(ShippingMethodsAnswer([shown(ShippingMethodAnswer, method) for method in found]))
 
 
 async def _shipping_method(shop: Shop, code: str) -> ShippingMethodAnswer:
-    found = await charges.find_shipping_method(shop.primary, code)
+    found = await tax_shipping.find_shipping_method(shop.primary, code)
     return shown(ShippingMethodAnswer, found_or_404(found, "shipping method"))
 
 
@@ -151,7 +155,8 @@ async def put_shipping_method(shop: Shop, call: Call) -> Answer:
     code = method_code(call)
     method = method_of(call.body, code)
     outcome = made(
-        await charges.put_shipping_method(shop.primary, method, key_of(call, call.body)), "shipping method"
+        await tax_shipping.put_shipping_method(shop.primary, method, key_of(call, call.body)),
+        "shipping method",
     )
     return Answer(await _shipping_method(shop, code), replay_header(outcome.replayed))
 
@@ -160,7 +165,7 @@ async def end_shipping_method(shop: Shop, call: Call) -> Answer:
     """Ends a shipping method."""
     code = method_code(call)
     outcome = made(
-        await charges.end_shipping_method(shop.primary, code, key_of(call, "end")), "shipping method"
+        await tax_shipping.end_shipping_method(shop.primary, code, key_of(call, "end")), "shipping method"
     )
     return Answer(await _shipping_method(shop, code), replay_header(outcome.replayed))
 
