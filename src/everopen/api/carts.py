@@ -4,7 +4,6 @@ that accepts its order: a buyer never holds both the order and the full cart, no
 from __future__ import annotations
 
 import time
-from typing import Any
 from uuid import UUID
 
 from everopen.api import answers
@@ -115,53 +114,38 @@ async def clear_cart(shop: Shop, call: Call) -> Answer:
 
 async def checkout(shop: Shop, call: Call) -> Answer:
     """Orders what is in the cart."""
-    body: CheckoutBody = call.body
-    order = await check_out(
-        shop,
-        await find_cart_id(shop, call),
-        key=call.key,
-        email=body.customer.email,
-        provider=body.payment.provider,
-        token=body.payment.token,
-        reference=body.reference,
-        extras=extras_of(body, shop.currency),
-    )
+    order = await check_out(shop, call, call.body, key=call.key)
     headers = [(b"location", f"/api/orders/{order.id}".encode()), *replay_header(order.replayed)]
     return Answer(answers.placed(order), headers)
 
 
-async def check_out(
-    shop: Shop,
-    cart_id: UUID | None,
-    *,
-    key: str,
-    email: str,
-    provider: str,
-    token: str,
-    reference: str | None = None,
-    extras: tuple[dict[str, Any], tuple[Any, ...]] = ({}, ()),
-) -> PlacedOrder:
-    """Places the order of a cart. The fingerprint leaves the lines out: the same key after success finds an empty cart,
-    and must give the same answer. Raises a `Refusal`."""
-    require_provider(provider)
-    if cart_id is None:
+async def check_out(shop: Shop, call: Call, body: CheckoutBody, *, key: str) -> PlacedOrder:
+    """Places the order of the visitor's cart, for the customer who is logged in. The fingerprint leaves the lines out: the
+    same key after success finds an empty cart, and must give the same answer. Raises a `Refusal`."""
+    email, payment = body.customer.email, body.payment
+    require_provider(payment.provider)
+    extras, meaning = extras_of(body, shop.currency)
+    session = await shop.session(session_of(call))
+    if session is None:
         raise Refusal("empty-cart", "There is no session with a cart; put something into the cart first.")
-    facts, meaning = extras
-    mark = fingerprint("checkout", cart_id, email, provider, token, reference, *meaning)
+    mark = fingerprint(
+        "checkout", session.cart_id, email, payment.provider, payment.token, body.reference, *meaning
+    )
     for _ in range(TRIES):
-        cart = await shop.cart(cart_id)
+        cart = await shop.cart(session.cart_id)
         outcome = await shop.place(
             OrderRequest(
                 key=key,
                 fingerprint=mark,
                 lines=tuple(LineRequest(line.sku, line.quantity) for line in cart.lines),
                 email=email,
-                provider=provider,
-                token=token,
-                reference=reference,
-                cart_id=cart_id,
+                provider=payment.provider,
+                token=payment.token,
+                reference=body.reference,
+                cart_id=session.cart_id,
                 cart_version=cart.version,
-                **facts,
+                customer_id=session.customer_id,
+                **extras,
             )
         )
         if isinstance(outcome, PlacedOrder):

@@ -13,7 +13,7 @@ import msgspec
 
 from everopen.api import answers, markup
 from everopen.api.bodies import explain
-from everopen.api.carts import add, cart_of, check_out, find_cart_id, set_to
+from everopen.api.carts import add, cart_of, check_out, set_to
 from everopen.api.catalogue import one_product, page_of
 from everopen.api.hot import order_request
 from everopen.api.orders import one_order
@@ -170,14 +170,7 @@ async def checkout(shop: Shop, call: Call) -> Answer:
                 "payment": {"provider": PROVIDER, "token": form.get("token")},
             },
         )
-        order = await check_out(
-            shop,
-            await find_cart_id(shop, call),
-            key=key,
-            email=asked.customer.email,
-            provider=asked.payment.provider,
-            token=asked.payment.token,
-        )
+        order = await check_out(shop, call, asked, key=key)
     except Refusal as refusal:
         return await _cart(
             shop,

@@ -79,6 +79,8 @@ class Quoting:
         self._deadline_s = settings.order_deadline_s
         self._clock = clock
         self._rules: Rules | None = None
+        self._unruled: Quoted | None = None
+        """Of an order that asks for nothing special, while there are no rules."""
         self._epoch = -1
         self._renewing: asyncio.Task[Rules] | None = None
         self._reader = _Reader(primary, settings.currency)
@@ -96,16 +98,16 @@ class Quoting:
 
     async def place(self, request: OrderRequest) -> Outcome:
         """Places an order at what it comes to by the rules. See `Lanes.place`."""
-        if request.staff_priced:
-            return await self._lanes.place(request, PLAIN)
         since_s = self._clock.monotonic_s()
         for _ in range(TRIES):
             rules = self._rules
             if rules is None or self._epoch != self._primary.epoch:
                 rules = await self.renew(None)
             found: PricedQuote | Unquoted | None = None
-            if rules.empty and not request.coupons and request.shipping_method is None:
-                quoted = Quoted(rules.version, None)
+            if self._unruled is not None and not request.coupons and request.shipping_method is None:
+                quoted = self._unruled
+            elif request.staff_priced:
+                quoted = PLAIN
             else:
                 found = await self._quote(_asked(request), rules)
                 quoted = (
@@ -162,6 +164,7 @@ class Quoting:
             lambda connection: load_rules(connection, since), deadline_s=self._deadline_s
         )
         self._rules, self._epoch = rules, epoch
+        self._unruled = Quoted(rules.version, None) if rules.empty else None
         self.counters["rules_loaded_total"] += 1
         return rules
 

@@ -11,7 +11,7 @@ SET enable_mergejoin = off
 SET enable_bitmapscan = off
 AS $$
     SELECT c.id, c.version, p.sku, p.title, l.quantity, p.unit_price, l.unit_price,
-           CASE WHEN p.tracks_stock THEN s.on_hand - s.reserved END
+           CASE WHEN p.tracks_stock THEN s.on_hand + s.backorder - s.reserved END
       FROM carts c
       LEFT JOIN LATERAL (SELECT * FROM cart_lines x WHERE x.cart_id = c.id OFFSET 0) l ON true
       LEFT JOIN LATERAL (SELECT * FROM products x WHERE x.id = l.sku_id OFFSET 0) p ON true
