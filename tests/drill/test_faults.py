@@ -22,6 +22,7 @@ from everopen.drill.faults import FAULTS, Injected, clock_jump, disks, full_disk
 from everopen.drill.faults.victims import identities
 from everopen.drill.ground import Ground
 from everopen.drill.shop import ScratchShop
+from tests.support.redis import PROGRAM, running_redis
 
 SKUS = ["FAULT-1", "FAULT-2", "FAULT-3"]
 HOME_MB = 1400
@@ -75,8 +76,18 @@ class Trickle(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def ground() -> Iterator[ScratchShop]:
-    with ScratchShop({"EVEROPEN_CLUSTER_SHARED_BUFFERS_MB": "32", "EVEROPEN_CLUSTER_MAX_WAL_SIZE_MB": "64", "EVEROPEN_CLUSTER_WAL_KEEP_MB": "64"}) as shop:  # fmt: skip
+def sessions() -> Iterator[dict[str, str]]:
+    """Settings of a shop that keeps sessions in a Redis, where one is installed."""
+    if PROGRAM is None:
+        yield {}
+        return
+    with running_redis() as server:
+        yield {"EVEROPEN_API_SESSION_STORE": "redis", "EVEROPEN_API_SESSION_REDIS_URL": server.url}
+
+
+@pytest.fixture(scope="module")
+def ground(sessions: dict[str, str]) -> Iterator[ScratchShop]:
+    with ScratchShop({"EVEROPEN_CLUSTER_SHARED_BUFFERS_MB": "32", "EVEROPEN_CLUSTER_MAX_WAL_SIZE_MB": "64", "EVEROPEN_CLUSTER_WAL_KEEP_MB": "64", **sessions}) as shop:  # fmt: skip
         shop.environment.update(clock_jump.preloaded(shop.folder))
         if shop.root:
             with disks.small_disk(shop.home.root, HOME_MB):
@@ -188,6 +199,13 @@ def has_many_clients(ground: Ground, injected: Injected, trickle: Trickle, begun
     return open_now >= injected.data["connections"]
 
 
+def is_without_sessions(ground: Ground, injected: Injected, trickle: Trickle, begun: float) -> bool:
+    """A visitor's cart waits with the reason; orders go on (the trickle sees to that)."""
+    cookie = {"cookie": "everopen_session=" + "x" * 43}
+    answer = httpx.get(f"{ground.url}/api/cart", headers=cookie, timeout=30, trust_env=False)
+    return answer.status_code == 503 and "Redis" in answer.json()["detail"]
+
+
 def is_late(ground: Ground, injected: Injected, trickle: Trickle, begun: float) -> bool:
     """Orders wait: answered late, or not for a while."""
     answers = trickle.since(begun)
@@ -252,6 +270,7 @@ def effect_of(name: str) -> Effect:
         "bad-deploy": is_seen_through,
         "clock-jump": has_leapt,
         "payments-twice": is_asked_much,
+        "session-store-down": is_without_sessions,
         "everything": has_lost_somebody,
     }
     prefixes: dict[str, Effect] = {

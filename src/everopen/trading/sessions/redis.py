@@ -25,7 +25,7 @@ from everopen.trading.sessions.store import Session, SessionStoreDown, digest
 T = TypeVar("T")
 PREFIX = "everopen:session:"
 CUSTOMER = "everopen:customer:"
-TIMEOUT_S = 2.0
+TIMEOUT_S = 1.5
 """A Redis that is silent for so long does not answer."""
 CONNECTIONS = 16
 _encode = msgspec.json.Encoder().encode
@@ -47,7 +47,7 @@ class RedisSessions:
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             # A connection that a restarted Redis has closed is opened again at once; these commands may be repeated.
-            retry=Retry(ConstantBackoff(0.05), 2, (RedisGone, RedisLate)),
+            retry=Retry(ConstantBackoff(0.05), 1, (RedisGone, RedisLate)),
             client_name="everopen",
         )
         self._redis: Any = Redis.from_pool(pool)
