@@ -63,9 +63,10 @@ def made(outcome: object, what: str) -> Changed:
     if isinstance(outcome, staff.NoPromotion):
         raise Refusal("bad-input", f"There is no promotion {outcome.id}.")
     if isinstance(outcome, staff.LimitPassed):
+        whose = "orders of one customer" if outcome.by_one_customer else "orders"
         raise Refusal(
             "conflict",
-            f"{outcome.used:,} orders use the coupon “{outcome.code}” already; {outcome.limit_total:,} are fewer.",
+            f"{outcome.used:,} {whose} use the coupon “{outcome.code}” already; {outcome.limit:,} are fewer.",
         )
     raise Refusal("key-reused", "This `Idempotency-Key` was used for another request.")
 

@@ -209,11 +209,13 @@ def test_a_limit_below_what_is_used_already_is_refused(shop: ShopUnderTest) -> N
     promotion = new_promotion(shop)
     coupon = {"code": "USED", "promotion_id": promotion}
     shop.staff("PUT", "/api/coupons", {"coupons": [coupon]})
-    use = "SELECT count(use_coupons(ARRAY[gen_random_uuid()], ARRAY[id], ARRAY[n::text])) FROM coupons, generate_series(1, 3) n WHERE code = 'USED'"
+    use = "SELECT count(use_coupons(ARRAY[gen_random_uuid()], ARRAY[id], ARRAY['ann'])) FROM coupons, generate_series(1, 3) n WHERE code = 'USED'"
     assert count(shop, use) == 3
     answer = call(shop, "PUT", "/api/coupons", {"coupons": [{**coupon, "limit_total": 2}]})
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/conflict")
-    assert "3 orders" in answer.json()["detail"]
+    assert "3 orders use" in answer.json()["detail"]
+    answer = call(shop, "PUT", "/api/coupons", {"coupons": [{**coupon, "limit_per_customer": 2}]})
+    assert (answer.status_code, "3 orders of one customer" in answer.json()["detail"]) == (409, True)
     shop.staff("PUT", "/api/coupons", {"coupons": [{**coupon, "limit_total": 3}]})
     assert call(shop, "GET", "/api/coupons/used").json()["used"] == 3
     assert (

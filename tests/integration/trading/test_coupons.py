@@ -12,11 +12,12 @@ import pytest
 
 from everopen.base.ids import uuid7
 from everopen.trading import Trading
+from everopen.trading.orders import PlacedOrder
 from everopen.trading.pricing import staff
 from everopen.trading.pricing.changes import Changed, Key
 from everopen.trading.pricing.promotions import Percentage
 from everopen.trading.pricing.rules import Promotion
-from tests.integration.trading.conftest import Shop
+from tests.integration.trading.conftest import Shop, problems
 
 USE = "SELECT use_coupons($1::uuid[], $2::uuid[], $3::text[])"
 
@@ -210,5 +211,41 @@ def test_a_counter_above_its_limit_is_impossible_even_for_a_program_that_errs(sh
                 await connection.execute("UPDATE coupons SET used = 2")
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute("DELETE FROM coupons")
+
+    scenario(steps)
+
+
+def test_orders_with_coupons_that_are_placed_paid_and_declined_at_once_never_deadlock(shop: Shop) -> None:
+    """saleor#14891, oscar#4594: checkouts against each other and against webhooks."""
+    rng = random.Random(5)
+    settle = "SELECT settle_payments($1::uuid[], $2::text[], $3::text[])"
+
+    async def steps() -> None:
+        async with shop.worker(lanes=2) as one, shop.worker(lanes=2) as two:
+            skus = {f"sku{n}": 10_000 for n in range(6)}
+            await shop.stock(one, **skus)
+            codes = [f"C{n}" for n in range(4)]
+            for code in codes:
+                await coupon(shop, one, code, limit_total=1000)
+
+            async def buyer(worker: Trading) -> None:
+                for _ in range(8):
+                    lines = [(sku, 1) for sku in rng.sample(list(skus), 3)]
+                    coupons = tuple(rng.sample(codes, rng.randint(1, 4)))
+                    placed = await worker.place(shop.order(*lines, coupons=coupons))
+                    assert isinstance(placed, PlacedOrder), placed
+                    answer = rng.choice(["approved", "declined"])
+                    await shop.value(settle, [placed.id], [answer], ["x"])
+
+            await asyncio.gather(*(buyer(worker) for worker in (one, two) for _ in range(10)))
+            assert (
+                one.primary.counters["store_retries_total"]
+                == two.primary.counters["store_retries_total"]
+                == 0
+            )
+        assert (
+            await shop.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
+        )
+        assert problems(await shop.audit()) == []
 
     scenario(steps)

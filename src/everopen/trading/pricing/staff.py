@@ -44,11 +44,12 @@ class NoPromotion(msgspec.Struct, frozen=True):
 
 
 class LimitPassed(msgspec.Struct, frozen=True):
-    """More orders use the coupon than its new limit would allow."""
+    """More orders use the coupon than its new limit would allow: in all, or of one customer."""
 
     code: str
     used: int
-    limit_total: int
+    limit: int
+    by_one_customer: bool = False
 
 
 # --- what holds for all prices
@@ -178,11 +179,15 @@ async def put_coupons(
         )
         if unknown is not None:
             return NoPromotion(unknown)
-        limits = {coupon.code: coupon.limit_total for coupon in coupons}
-        for code, used in await connection.fetch(SQL["lock_coupons"], list(limits)):
-            limit = limits[code]
+        wanted = {coupon.code: coupon for coupon in coupons}
+        for code, used in await connection.fetch(SQL["lock_coupons"], list(wanted)):
+            limit, each = wanted[code].limit_total, wanted[code].limit_per_customer
             if limit is not None and limit < used:
                 return LimitPassed(code, used, limit)
+            if each is not None and each < used:
+                most = await connection.fetchval(SQL["most_uses"], code)
+                if each < most:
+                    return LimitPassed(code, most, each, by_one_customer=True)
         row: Any = await connection.fetchrow(
             SQL["put_coupons"],
             version,

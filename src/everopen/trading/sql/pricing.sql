@@ -113,6 +113,11 @@ SELECT u.id FROM unnest($1::uuid[]) AS u (id) WHERE NOT EXISTS (SELECT FROM prom
 -- Locks coupons that are there already, in the order of their ids like every order that uses them, and says how often they are used.
 SELECT c.code, c.used FROM coupons c WHERE c.code = ANY ($1::text[]) ORDER BY c.id FOR NO KEY UPDATE;
 
+-- name: most_uses
+-- How often the customer who uses a coupon most does so.
+SELECT coalesce(max(n), 0)
+  FROM (SELECT count(*) AS n FROM coupon_uses u JOIN coupons c ON c.id = u.coupon_id WHERE c.code = $1 GROUP BY u.customer) x;
+
 -- name: put_coupons
 -- Adds coupons, or replaces what is said about those that are there; one that was ended begins again.
 WITH written AS (
