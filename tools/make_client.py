@@ -23,7 +23,7 @@ from everopen.api.table import TABLE  # noqa: E402
 FOLDER = ROOT / "src/everopen/client/calls"
 STREAMS = frozenset({"followEvents"})
 """Answered by `Client.follow`, which goes on after a break."""
-KINDS = {"string": "str", "integer": "int", "boolean": "bool", "number": "float"}
+KINDS = {"string": "str", "integer": "int", "boolean": "bool", "number": "float", "array": "list[str]"}
 
 
 def snake(name: str) -> str:

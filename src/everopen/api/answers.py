@@ -18,13 +18,10 @@ from everopen.api.shapes import (
     CustomerAnswer,
     OrderAnswer,
     OrderLineAnswer,
-    ProductAnswer,
-    ProductsChangedAnswer,
     PromotionAnswer,
     QuoteAnswer,
     RefundAnswer,
     ShippingAnswer,
-    StockAnswer,
     TaxAnswer,
 )
 from everopen.base.money import Money
@@ -131,14 +128,6 @@ def quote(found: PricedQuote) -> QuoteAnswer:
     )
 
 
-def product(found: trading.Product) -> ProductAnswer:
-    """A product as customers see it."""
-    price = None if found.unit_price is None else Money(found.unit_price, found.currency)
-    return ProductAnswer(
-        found.sku, found.title, found.description, price, found.tracks_stock, found.available
-    )
-
-
 def cart(found: trading.Cart | None, currency: str) -> CartAnswer:
     """A cart at today's prices; None is the empty one of a visitor without a session."""
     shown = [
@@ -174,16 +163,6 @@ def refunded(found: trading.Refunded) -> RefundAnswer:
 def cancelled(found: trading.Cancelled) -> CancelAnswer:
     """A cancelled order."""
     return CancelAnswer(found.order_id)
-
-
-def stock_changed(found: trading.StockChanged) -> StockAnswer:
-    """Booked goods."""
-    return StockAnswer(found.items)
-
-
-def products_changed(found: trading.ProductsChanged) -> ProductsChangedAnswer:
-    """A changed catalogue."""
-    return ProductsChangedAnswer(found.added, found.updated)
 
 
 def refuse(outcome: msgspec.Struct) -> NoReturn:

@@ -16,6 +16,7 @@ import msgspec
 
 from everopen.api.problems import FieldError, Refusal
 from everopen.api.shapes import COUNTRY_PATTERN, CURRENCY_PATTERN, EMAIL_PATTERN, SKU_PATTERN
+from everopen.api.shapes_range import ATTRIBUTE_PATTERN, IMAGE_PATTERN, SLUG_PATTERN
 
 T = TypeVar("T")
 Scope = MutableMapping[str, Any]
@@ -142,6 +143,9 @@ _PATTERNS = {
     EMAIL_PATTERN: "must be an e-mail address such as name@example.com",
     SKU_PATTERN: "must not hold control characters or line ends",
     COUNTRY_PATTERN: "must be a country code of two capitals such as GB",
+    SLUG_PATTERN: "must be made of lower-case letters, digits and . _ -",
+    ATTRIBUTE_PATTERN: "must hold neither colons nor control characters",
+    IMAGE_PATTERN: "must be the address of a picture: http, https, or a path that begins with /",
     CURRENCY_PATTERN: "must be a currency code of three capitals such as GBP",
 }
 

@@ -17,11 +17,10 @@ from everopen.api.shapes import (
     CartLineAnswer,
     OrderAnswer,
     OrderLineAnswer,
-    ProductAnswer,
-    ProductsAnswer,
     ShippingAnswer,
     TaxAnswer,
 )
+from everopen.api.shapes_range import ProductAnswer, ProductsAnswer
 from everopen.base.money import EXPONENTS, Money, format_money
 
 CSS = resources.files("everopen.api").joinpath("storefront.css").read_bytes()

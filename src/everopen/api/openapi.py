@@ -112,6 +112,8 @@ def _parameter(item: Parameter) -> dict[str, Any]:
 
 def _schema(item: Parameter) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": item.kind}
+    if item.kind == "array":
+        schema["items"] = {"type": "string"}
     if item.least is not None:
         schema["minimum"] = item.least
     if item.most is not None:

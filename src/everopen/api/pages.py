@@ -20,7 +20,8 @@ from everopen.api.orders import one_order
 from everopen.api.problems import PROBLEMS, Headers, Refusal
 from everopen.api.routes import Answer, Call, Route
 from everopen.api.sessions import require_same_origin, session_of
-from everopen.api.shapes import CartLineBody, CheckoutBody, OrderBody, ProductAnswer
+from everopen.api.shapes import CartLineBody, CheckoutBody, OrderBody
+from everopen.api.shapes_range import ProductAnswer
 from everopen.api.shop import Shop
 from everopen.base.ids import secret_token
 from everopen.trading.orders import PlacedOrder

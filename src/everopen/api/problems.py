@@ -80,6 +80,19 @@ PROBLEMS: dict[str, Kind] = {
         "The request does not fit what is recorded",
         "`detail` says what stands against it. Nothing was changed.",
     ),
+    "changed-meanwhile": Kind(
+        409,
+        "Changed meanwhile",
+        "What the request was made from is not what is recorded any more. Nothing was changed; look again, then decide.",
+    ),
+    "precondition-failed": Kind(
+        412,
+        "The precondition does not hold",
+        "`If-Match` names another version than the one recorded (the answer's `ETag`). Nothing was changed; look again.",
+    ),
+    "unknown-category": Kind(422, "Unknown category", "`GET /api/categories` lists what there is."),
+    "unknown-group": Kind(422, "Unknown product group", "`GET /api/groups` lists what there is."),
+    "unknown-location": Kind(422, "Unknown location", "`GET /api/stock/locations` lists what there is."),
     "no-operator": Kind(
         401, "Staff only", "Send the operator key: `Authorization: Bearer …` (see secrets.json in the home)."
     ),

@@ -33,7 +33,7 @@ class Answer(NamedTuple):
 class Call:
     """A request as handlers see it: checked, decoded."""
 
-    __slots__ = ("body", "headers", "key", "parameters", "path", "raw")
+    __slots__ = ("body", "headers", "key", "parameters", "path", "query", "raw")
 
     def __init__(
         self, path: str, headers: dict[bytes, bytes], parameters: dict[str, str], query: bytes
@@ -41,14 +41,19 @@ class Call:
         self.path = path
         self.headers = headers
         self.parameters = parameters
-        """From the path and the query."""
-        for name, value in urllib.parse.parse_qsl(
+        """From the path and the query; of one that comes more than once, the first."""
+        self.query = urllib.parse.parse_qsl(
             query.decode("latin-1"), keep_blank_values=True, encoding="utf-8", max_num_fields=50
-        ):
+        )
+        for name, value in self.query:
             parameters.setdefault(name, value)
         self.body: Any = None
         self.raw = b""
         self.key = ""
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a parameter that may come more than once."""
+        return [value for key, value in self.query if key == name]
 
     def header(self, name: bytes) -> str:
         """A header's text, empty when it is missing."""
@@ -164,7 +169,7 @@ class Router:
             call = Call(scope["path"], headers, parameters, scope["query_string"])
         except ValueError:
             raise Refusal("bad-input", "The query has too many parameters.") from None
-        if any("\0" in value for value in call.parameters.values()):
+        if any("\0" in value for value in (*call.parameters.values(), *(value for _, value in call.query))):
             raise Refusal("bad-input", "The address holds a NUL character; nothing can be stored under it.")
         if route.scope:
             require_operator(headers, self._limits.operator_key)

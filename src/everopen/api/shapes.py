@@ -174,46 +174,6 @@ class QuantityBody(Struct, frozen=True, forbid_unknown_fields=True):
     quantity: Quantity
 
 
-class ProductBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """A product to add or change."""
-
-    sku: NewSku
-    title: Title
-    price: Amount | None = None
-    """null: in the catalogue, but sold only at a price that staff name."""
-    description: Annotated[str, Meta(max_length=5000)] = ""
-    tracks_stock: bool = True
-    """False for what has no stock: postage, fees, discounts. It can't change once the SKU exists."""
-
-
-class ProductsBody(Struct, frozen=True, forbid_unknown_fields=True):
-    products: Annotated[list[ProductBody], Meta(min_length=1)]
-
-
-class StockItemBody(Struct, frozen=True, forbid_unknown_fields=True):
-    sku: Sku
-    quantity: Annotated[int, Meta(ge=1, le=1_000_000_000)]
-
-
-class ReceiptBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Goods that arrived."""
-
-    items: Annotated[list[StockItemBody], Meta(min_length=1)]
-    reason: Reason = "goods received"
-
-
-class CorrectionItemBody(Struct, frozen=True, forbid_unknown_fields=True):
-    sku: Sku
-    delta: Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
-
-
-class CorrectionBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a count in the warehouse found; never below what is reserved."""
-
-    items: Annotated[list[CorrectionItemBody], Meta(min_length=1)]
-    reason: Reason
-
-
 class RefundLineBody(Struct, frozen=True, forbid_unknown_fields=True):
     sku: Sku
     quantity: Quantity
@@ -325,23 +285,6 @@ class QuoteAnswer(Struct, frozen=True):
     lines: list[OrderLineAnswer]
 
 
-class ProductAnswer(Struct, frozen=True):
-    sku: str
-    title: str
-    description: str
-    price: Money | None
-    """null: sold only at a price that staff name."""
-    tracks_stock: bool
-    available: int | None
-    """How many can be ordered now; null when the product has no stock (postage, fees)."""
-
-
-class ProductsAnswer(Struct, frozen=True):
-    products: list[ProductAnswer]
-    next: str | None
-    """`after` of the next page; null on the last one."""
-
-
 class RefundAnswer(Struct, frozen=True):
     """Money promised back; the provider is asked by itself. `order_id` is null for a stand-alone credit."""
 
@@ -357,16 +300,6 @@ class RefundAnswer(Struct, frozen=True):
 class CancelAnswer(Struct, frozen=True):
     order_id: UUID
     status: Literal["cancelled"] = "cancelled"
-
-
-class StockAnswer(Struct, frozen=True):
-    items: int
-    """How many SKUs changed."""
-
-
-class ProductsChangedAnswer(Struct, frozen=True):
-    added: int
-    updated: int
 
 
 class CartLineAnswer(Struct, frozen=True):

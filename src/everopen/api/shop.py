@@ -12,7 +12,7 @@ from uuid import UUID
 from everopen.api.problems import unavailable
 from everopen.api.quotas import Quota, Quotas
 from everopen.api.settings import ApiSettings
-from everopen.trading import catalogue, find, refunds, stock
+from everopen.trading import catalogue, find, refunds
 from everopen.trading.carts import Addition, AddOutcome, Carts
 from everopen.trading.desk import Trading
 from everopen.trading.orders import (
@@ -24,16 +24,12 @@ from everopen.trading.orders import (
     OrderView,
     Outcome,
     PricesMoving,
-    Product,
-    ProductInput,
-    ProductsOutcome,
     RefundLine,
     RefundOutcome,
-    StockItem,
-    StockOutcome,
     UnknownSku,
 )
 from everopen.trading.quoting import PricedQuote, QuoteRequest, Unquoted
+from everopen.trading.range import Product
 from everopen.trading.sessions import SESSION_STORES, Session, SessionStore, digest
 
 COUNTERS = (
@@ -60,7 +56,8 @@ class Shop:
         self.ending = False
         """SIGTERM came: what can't be answered in time may be sent to another worker."""
         self._trading = trading
-        self._primary = self.primary = trading.primary
+        self.primary = self._primary = trading.primary
+        """Subjects with statements of their own run them there."""
         self.sessions: SessionStore = SESSION_STORES[settings.session_store](
             trading.primary, settings.session_redis_url, self.session_days
         )
@@ -110,15 +107,9 @@ class Shop:
         """What a basket would cost now."""
         return await self.desk.quoting.quote(request)
 
-    async def products(self, *, query: str, after: str, limit: int) -> list[Product]:
-        """Products in the order of their SKUs."""
-        return await catalogue.list_products(
-            self._primary, self.currency, limit=limit, after=after or None, search=query or None
-        )
-
     async def product(self, sku: str) -> Product | None:
-        """One product."""
-        return await catalogue.find_product(self._primary, self.currency, sku)
+        """One product that visitors see."""
+        return await catalogue.find_product(self.primary, self.currency, sku)
 
     async def order(self, order_id: UUID) -> OrderView | None:
         """An order as it is now."""
@@ -173,30 +164,6 @@ class Shop:
         return await self.carts.empty(cart_id)
 
     # --- staff
-
-    async def upsert_products(
-        self, items: Sequence[ProductInput], *, key: str, fingerprint: bytes
-    ) -> ProductsOutcome:
-        """Adds or changes products."""
-        return await catalogue.upsert_products(
-            self._primary, self.currency, items, key=key, fingerprint=fingerprint
-        )
-
-    async def receive_stock(
-        self, items: Sequence[StockItem], *, key: str, fingerprint: bytes, reason: str
-    ) -> StockOutcome:
-        """Books goods that arrived."""
-        return await stock.receive_stock(
-            self._primary, items, key=key, fingerprint=fingerprint, reason=reason
-        )
-
-    async def correct_stock(
-        self, items: Sequence[StockItem], *, key: str, fingerprint: bytes, reason: str
-    ) -> StockOutcome:
-        """Books what a count found."""
-        return await stock.correct_stock(
-            self._primary, items, key=key, fingerprint=fingerprint, reason=reason
-        )
 
     async def refund(
         self,

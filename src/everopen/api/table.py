@@ -12,7 +12,9 @@ from everopen.api import (
     pages,
     pricing,
     quotes,
+    range,
     shapes,
+    stock,
     tax_shipping,
 )
 from everopen.api.openapi import document
@@ -42,6 +44,8 @@ def _document(shop_name: str) -> bytes:
 TABLE: tuple[Route, ...] = (
     *orders.ROUTES,
     *catalogue.ROUTES,
+    *range.ROUTES,
+    *stock.ROUTES,
     *carts.ROUTES,
     *quotes.ROUTES,
     *pricing.ROUTES,

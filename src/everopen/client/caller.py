@@ -109,7 +109,12 @@ class Caller:
         if body is not None:
             content = _encode(body)
             sent["content-type"] = "application/json"
-        asked = {name: _text(value) for name, value in (query or {}).items() if value is not None}
+        asked = [
+            (name, _text(item))
+            for name, value in (query or {}).items()
+            if value is not None
+            for item in (value if isinstance(value, list) else [value])
+        ]
         response = await self._repeat(
             method, path, sent, asked, content, key, deadline_s or self.options.deadline_s
         )
@@ -126,7 +131,7 @@ class Caller:
         method: str,
         path: str,
         headers: dict[str, str],
-        query: dict[str, str],
+        query: list[tuple[str, Any]],
         content: bytes | None,
         key: str | None,
         deadline_s: float,
@@ -158,7 +163,12 @@ class Caller:
             await asyncio.sleep(wait_s)
 
     async def _once(
-        self, method: str, path: str, headers: dict[str, str], query: dict[str, str], content: bytes | None
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        query: list[tuple[str, Any]],
+        content: bytes | None,
     ) -> httpx.Response:
         sent = dict(headers)
         if self.cookies:

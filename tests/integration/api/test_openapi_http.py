@@ -37,9 +37,11 @@ def errors_of(value: Any, schema: dict[str, Any], components: dict[str, Any], wh
         "minLength",
         "maxLength",
         "minItems",
-        "maxItems",
         "pattern",
         "additionalProperties",
+        "propertyNames",
+        "maxItems",
+        "maxProperties",
     }
     assert set(schema) <= known, f"the checker does not know {set(schema) - known}"
     kinds: dict[str, Any] = {
@@ -60,6 +62,10 @@ def errors_of(value: Any, schema: dict[str, Any], components: dict[str, Any], wh
         found.append(f"{where}: {value!r} does not match")
     if kind == "object":
         properties = schema.get("properties", {})
+        if isinstance(schema.get("additionalProperties"), dict):
+            for name, item in value.items():
+                found += errors_of(name, schema.get("propertyNames", {}), components, f"{where} {name}")
+                found += errors_of(item, schema["additionalProperties"], components, f"{where}.{name}")
         found += [f"{where}: {name} is missing" for name in schema.get("required", ()) if name not in value]
         if properties:
             found += [f"{where}: {name} is not described" for name in value if name not in properties]
@@ -99,11 +105,41 @@ def test_real_answers_fit_the_document(shop: ShopUnderTest, document: dict[str, 
         ),
         "cancelOrder": (f"/api/orders/{slow}/cancel", {"reason": "changed my mind"}),
         "credit": ("/api/credits", {"lines": [goods], "customer": {"email": "a@b.c"}, "reason": "r"}),
-        "listProducts": ("/api/products?limit=3", None),
+        "listProducts": ("/api/products?limit=3&facets=true", None),
         "putProducts": ("/api/products", {"products": [{"sku": "OA", "title": "T"}]}),
         "getProduct": (f"/api/products/{sku}", None),
         "receiveStock": ("/api/stock/receipts", {"items": [{"sku": sku, "quantity": 1}]}),
         "correctStock": ("/api/stock/corrections", {"items": [{"sku": sku, "delta": 1}], "reason": "r"}),
+        "putCategories": ("/api/categories", {"categories": [{"id": "oa", "name": "OA"}]}),
+        "listCategories": ("/api/categories", None),
+        "putGroups": ("/api/groups", {"groups": [{"id": "oa", "title": "OA", "varies_by": ["size"]}]}),
+        "listGroups": ("/api/groups", None),
+        "getGroup": ("/api/groups/oa", None),
+        "patchProduct": (
+            f"/api/products/{sku}",
+            {
+                "category": "oa",
+                "group": "oa",
+                "attributes": {"size": ["M"]},
+                "images": ["https://i.example/a.jpg"],
+            },
+        ),
+        "putPrices": (
+            f"/api/products/{sku}/prices",
+            {"prices": [{"price": {"amount": 9, "currency": "EUR"}, "valid_to": "2040-01-01T00:00:00Z"}]},
+        ),
+        "getPrices": (f"/api/products/{sku}/prices", None),
+        "getProductHistory": (f"/api/products/{sku}/history?limit=2", None),
+        "listCatalogue": ("/api/catalogue?limit=3", None),
+        "compareProducts": ("/api/catalogue/difference", {"products": [{"sku": sku, "title": "Other"}]}),
+        "putLocations": ("/api/stock/locations", {"locations": [{"id": "oa", "name": "OA"}]}),
+        "listLocations": ("/api/stock/locations", None),
+        "transferStock": (
+            "/api/stock/transfers",
+            {"items": [{"sku": sku, "quantity": 1}], "target": "oa"},
+        ),
+        "patchStock": (f"/api/stock/{sku}", {"low_at": 3, "backorder": 1}),
+        "getStock": (f"/api/stock/{sku}", None),
         "addToCart": ("/api/cart/lines", {"sku": sku, "quantity": 2}),
         "getCart": ("/api/cart", None),
         "setCartLine": (f"/api/cart/lines/{sku}", {"quantity": 1}),

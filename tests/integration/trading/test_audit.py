@@ -14,6 +14,13 @@ from tests.integration.trading.conftest import Shop, problems
 from tests.support.postgres import Database, Node
 
 TAMPERINGS = {
+    "locations_match_movements": "INSERT INTO locations (id, name) VALUES ('leeds', 'Leeds'); INSERT INTO stock_at SELECT sku_id, 'leeds', 3 FROM stock LIMIT 1",
+    "picks_within_sales": "INSERT INTO stock_movements (sku_id, delta, kind) SELECT sku_id, 1000, 'pick' FROM stock LIMIT 1",
+    "moves_between_places_sum_to_zero": "INSERT INTO stock_movements (sku_id, delta, kind, key) SELECT sku_id, 1, 'transfer', 'k' FROM stock LIMIT 1",
+    "versions_are_complete": "ALTER TABLE products DISABLE TRIGGER USER; UPDATE products SET unit_price = 1",
+    "price_versions_are_complete": "ALTER TABLE prices DISABLE TRIGGER USER; INSERT INTO prices (sku_id, currency, amount) SELECT id, 'GBP', 1 FROM products LIMIT 1",
+    "scheduled_products_have_prices": "INSERT INTO prices (sku_id, currency, amount) SELECT id, 'GBP', 1 FROM products LIMIT 1; DELETE FROM prices; UPDATE products SET scheduled = true",
+    "categories_are_a_tree": "INSERT INTO categories (id, name) VALUES ('a', 'A'), ('b', 'B'); UPDATE categories SET parent_id = CASE id WHEN 'a' THEN 'b' ELSE 'a' END",
     "stock_within_bounds": "ALTER TABLE stock DROP CONSTRAINT stock_reserved_within_on_hand; UPDATE stock SET reserved = on_hand + 1",
     "stock_for_each_product": "DELETE FROM stock WHERE sku_id = (SELECT id FROM products WHERE sku = 'apple')",
     "reserved_matches_open_orders": "UPDATE stock SET reserved = reserved - 1 WHERE reserved > 0",

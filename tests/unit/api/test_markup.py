@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from everopen.api import markup
-from everopen.api.shapes import CartAnswer, CartLineAnswer, ProductAnswer, ProductsAnswer
+from everopen.api.shapes import CartAnswer, CartLineAnswer
+from everopen.api.shapes_range import ProductAnswer, ProductsAnswer
 from everopen.base.money import Money
 
 NASTY = "<script>alert('1')</script>\" onload=\"x & 'y' 😀 שלום"

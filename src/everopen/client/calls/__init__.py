@@ -5,9 +5,21 @@ from everopen.client.calls.catalogue import CatalogueCalls
 from everopen.client.calls.orders import OrdersCalls
 from everopen.client.calls.pricing import PricingCalls
 from everopen.client.calls.quotes import QuotesCalls
+from everopen.client.calls.range import RangeCalls
 from everopen.client.calls.shop import ShopCalls
+from everopen.client.calls.stock import StockCalls
 from everopen.client.calls.tax_shipping import TaxShippingCalls
 
 
-class Calls(CartsCalls, CatalogueCalls, OrdersCalls, PricingCalls, QuotesCalls, ShopCalls, TaxShippingCalls):
+class Calls(
+    CartsCalls,
+    CatalogueCalls,
+    OrdersCalls,
+    PricingCalls,
+    QuotesCalls,
+    RangeCalls,
+    ShopCalls,
+    StockCalls,
+    TaxShippingCalls,
+):
     """Every call of the table."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from everopen.api.shapes import (
-    CorrectionBody,
+from everopen.api.shapes_range import (
+    CatalogueAnswer,
+    CatalogueEntry,
+    DifferenceAnswer,
+    HistoryAnswer,
+    PricesAnswer,
+    PricesBody,
     ProductAnswer,
+    ProductPatchBody,
     ProductsAnswer,
     ProductsBody,
     ProductsChangedAnswer,
-    ReceiptBody,
-    StockAnswer,
+    PutAnswer,
+    VersionAnswer,
 )
 from everopen.client.caller import Caller
 
@@ -25,25 +31,70 @@ class CatalogueCalls(Caller):
         limit: int | None = None,
         after: str | None = None,
         q: str | None = None,
+        category: str | None = None,
+        group: str | None = None,
+        price_min: int | None = None,
+        price_max: int | None = None,
+        attribute: list[str] | None = None,
+        in_stock: bool | None = None,
+        sort: str | None = None,
+        facets: bool | None = None,
         deadline_s: float | None = None,
     ) -> ProductsAnswer:
-        """A page of products: `GET /api/products`."""
+        """Find products: `GET /api/products`."""
         found: ProductsAnswer = await self.call(
             "GET",
             "/api/products",
             ProductsAnswer,
-            query={"limit": limit, "after": after, "q": q},
+            query={
+                "limit": limit,
+                "after": after,
+                "q": q,
+                "category": category,
+                "group": group,
+                "price_min": price_min,
+                "price_max": price_max,
+                "attribute": attribute,
+                "in_stock": in_stock,
+                "sort": sort,
+                "facets": facets,
+            },
             deadline_s=deadline_s,
         )
         return found
 
     async def each_products(
-        self, *, limit: int | None = None, q: str | None = None, deadline_s: float | None = None
+        self,
+        *,
+        limit: int | None = None,
+        q: str | None = None,
+        category: str | None = None,
+        group: str | None = None,
+        price_min: int | None = None,
+        price_max: int | None = None,
+        attribute: list[str] | None = None,
+        in_stock: bool | None = None,
+        sort: str | None = None,
+        facets: bool | None = None,
+        deadline_s: float | None = None,
     ) -> AsyncIterator[ProductAnswer]:
-        """A page of products, and all pages after it."""
+        """Find products, and all pages after it."""
         after: str | None = None
         while True:
-            page = await self.list_products(limit=limit, q=q, deadline_s=deadline_s, after=after)
+            page = await self.list_products(
+                limit=limit,
+                q=q,
+                category=category,
+                group=group,
+                price_min=price_min,
+                price_max=price_max,
+                attribute=attribute,
+                in_stock=in_stock,
+                sort=sort,
+                facets=facets,
+                deadline_s=deadline_s,
+                after=after,
+            )
             for entry in page.products:
                 yield entry
             if page.next is None:
@@ -59,27 +110,129 @@ class CatalogueCalls(Caller):
         )
         return found
 
-    async def get_product(self, sku: str, *, deadline_s: float | None = None) -> ProductAnswer:
+    async def get_product_history(
+        self, sku: str, *, limit: int | None = None, after: str | None = None, deadline_s: float | None = None
+    ) -> HistoryAnswer:
+        """Who changed what of a product, when and why: `GET /api/products/{sku}/history`."""
+        found: HistoryAnswer = await self.call(
+            "GET",
+            "/api/products/{sku}/history",
+            HistoryAnswer,
+            places={"sku": sku},
+            query={"limit": limit, "after": after},
+            deadline_s=deadline_s,
+        )
+        return found
+
+    async def each_get_product_history(
+        self, sku: str, *, limit: int | None = None, deadline_s: float | None = None
+    ) -> AsyncIterator[VersionAnswer]:
+        """Who changed what of a product, when and why, and all pages after it."""
+        after: str | None = None
+        while True:
+            page = await self.get_product_history(sku=sku, limit=limit, deadline_s=deadline_s, after=after)
+            for entry in page.versions:
+                yield entry
+            if page.next is None:
+                return
+            after = page.next
+
+    async def get_prices(
+        self, sku: str, *, as_of: str | None = None, deadline_s: float | None = None
+    ) -> PricesAnswer:
+        """The prices with validity of a product: `GET /api/products/{sku}/prices`."""
+        found: PricesAnswer = await self.call(
+            "GET",
+            "/api/products/{sku}/prices",
+            PricesAnswer,
+            places={"sku": sku},
+            query={"as_of": as_of},
+            deadline_s=deadline_s,
+        )
+        return found
+
+    async def put_prices(
+        self, sku: str, body: PricesBody, *, key: str | None = None, deadline_s: float | None = None
+    ) -> PutAnswer:
+        """Set all prices with validity of a product: `PUT /api/products/{sku}/prices`."""
+        found: PutAnswer = await self.call(
+            "PUT",
+            "/api/products/{sku}/prices",
+            PutAnswer,
+            places={"sku": sku},
+            body=body,
+            key=key,
+            deadline_s=deadline_s,
+        )
+        return found
+
+    async def get_product(
+        self, sku: str, *, as_of: str | None = None, deadline_s: float | None = None
+    ) -> ProductAnswer:
         """One product with what is left: `GET /api/products/{sku}`."""
         found: ProductAnswer = await self.call(
-            "GET", "/api/products/{sku}", ProductAnswer, places={"sku": sku}, deadline_s=deadline_s
+            "GET",
+            "/api/products/{sku}",
+            ProductAnswer,
+            places={"sku": sku},
+            query={"as_of": as_of},
+            deadline_s=deadline_s,
         )
         return found
 
-    async def receive_stock(
-        self, body: ReceiptBody, *, key: str | None = None, deadline_s: float | None = None
-    ) -> StockAnswer:
-        """Book goods that arrived: `POST /api/stock/receipts`."""
-        found: StockAnswer = await self.call(
-            "POST", "/api/stock/receipts", StockAnswer, body=body, key=key, deadline_s=deadline_s
+    async def patch_product(
+        self,
+        sku: str,
+        body: ProductPatchBody | None = None,
+        *,
+        if_match: str | None = None,
+        key: str | None = None,
+        deadline_s: float | None = None,
+    ) -> CatalogueEntry:
+        """Change a product: `PATCH /api/products/{sku}`."""
+        found: CatalogueEntry = await self.call(
+            "PATCH",
+            "/api/products/{sku}",
+            CatalogueEntry,
+            places={"sku": sku},
+            headers={"If-Match": if_match},
+            body=body,
+            key=key,
+            deadline_s=deadline_s,
         )
         return found
 
-    async def correct_stock(
-        self, body: CorrectionBody, *, key: str | None = None, deadline_s: float | None = None
-    ) -> StockAnswer:
-        """Book what a count found: `POST /api/stock/corrections`."""
-        found: StockAnswer = await self.call(
-            "POST", "/api/stock/corrections", StockAnswer, body=body, key=key, deadline_s=deadline_s
+    async def list_catalogue(
+        self, *, limit: int | None = None, after: str | None = None, deadline_s: float | None = None
+    ) -> CatalogueAnswer:
+        """All products as staff keep them: `GET /api/catalogue`."""
+        found: CatalogueAnswer = await self.call(
+            "GET",
+            "/api/catalogue",
+            CatalogueAnswer,
+            query={"limit": limit, "after": after},
+            deadline_s=deadline_s,
+        )
+        return found
+
+    async def each_catalogue(
+        self, *, limit: int | None = None, deadline_s: float | None = None
+    ) -> AsyncIterator[CatalogueEntry]:
+        """All products as staff keep them, and all pages after it."""
+        after: str | None = None
+        while True:
+            page = await self.list_catalogue(limit=limit, deadline_s=deadline_s, after=after)
+            for entry in page.products:
+                yield entry
+            if page.next is None:
+                return
+            after = page.next
+
+    async def compare_products(
+        self, body: ProductsBody, *, key: str | None = None, deadline_s: float | None = None
+    ) -> DifferenceAnswer:
+        """What a batch of products would change; nothing is changed: `POST /api/catalogue/difference`."""
+        found: DifferenceAnswer = await self.call(
+            "POST", "/api/catalogue/difference", DifferenceAnswer, body=body, key=key, deadline_s=deadline_s
         )
         return found
