@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from everopen.base.actor import ACTOR
 from everopen.base.clock import Clock
 from everopen.base.errors import StoreUnavailable
 from everopen.base.topology import NodeView, Topology, TopologyReader
@@ -31,6 +32,7 @@ else:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+_SET_ACTOR = "SELECT set_config('everopen.actor', $1, false)"
 _VERIFY = "SELECT current_setting('everopen.epoch', true), pg_is_in_recovery()"
 
 
@@ -47,6 +49,8 @@ class Link:
         self._options = options
         self._connection: Connection | None = None
         self._epoch = -1
+        self._actor: str | None = ""
+        """In whose name the connection writes at the moment, for the audit log; None: not known."""
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -77,6 +81,10 @@ class Link:
             connection = self._connection or await self._wait_filled(deadline)
             self._abort_at = deadline
             try:
+                if ACTOR.get() != self._actor:
+                    self._actor = None  # a call may be cancelled while it waits here
+                    await connection.execute(_SET_ACTOR, ACTOR.get())
+                    self._actor = ACTOR.get()
                 result = await work(connection)
                 if self._doubtful:
                     raise Doubtful
@@ -186,6 +194,7 @@ class Link:
             raise
         self._doubtful = False
         self._problem = ""
+        self._actor = ""
         self._epoch = topology.epoch
         self._connection = connection
         self._empty.clear()

@@ -26,7 +26,15 @@ LOST_STATES = frozenset({"25006", "57P01", "57P02", "57P03", "57P04", "57P05"})
 """Read-only (demoted), administrator or crash shutdown, cannot connect now, database dropped, idle timeout."""
 AGAIN_STATES = frozenset({"40001", "40P01"})
 """Serialization failure, deadlock: rolled back by the server."""
-RACED_CONSTRAINTS = frozenset({"idempotency_pkey", "orders_reference_key", "refunds_reference_key"})
+RACED_CONSTRAINTS = frozenset(
+    {
+        "idempotency_pkey",
+        "orders_reference_key",
+        "refunds_reference_key",
+        "customers_email_key",
+        "staff_login_key",
+    }
+)
 """Unique keys that a concurrent twin may take between our look and our insert: the next look finds the twin."""
 
 

@@ -18,7 +18,12 @@ from everopen.store.primary import Connection
 from everopen.trading.payments.sandbox import Books
 
 SQL = load_statements(
-    "everopen.trading", "audit.sql", "audit_pricing.sql", "audit_range.sql", "audit_coupons.sql"
+    "everopen.trading",
+    "audit.sql",
+    "audit_log.sql",
+    "audit_pricing.sql",
+    "audit_range.sql",
+    "audit_coupons.sql",
 )
 """One file per subject: its name here, and its checks count."""
 CHECKS = tuple(name for name in SQL.names() if name != "counts")

@@ -1,4 +1,4 @@
-"""The ledger sums to zero and says what the orders say."""
+"""The books: the ledger sums to zero and says what the orders say, and nobody has changed the log of what staff did."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ AUDIT = (
     "refunds_have_lines",
     "payments_back_have_reasons",
     "refunds_within_sales",
+    "audit_log_is_chained",
 )
 
 
