@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from everopen.trading import housekeeping
 from everopen.trading.jobs.job import Job
+from everopen.trading.people.desk import forget_people
 
 JOBS: dict[str, Job] = {
     job.name: job
-    for job in (Job("forget", housekeeping.forget, every_s=lambda settings: settings.housekeeping_s),)
+    for job in (
+        Job("forget", housekeeping.forget, every_s=lambda settings: settings.housekeeping_s),
+        Job("forget-people", forget_people, every_s=lambda settings: settings.housekeeping_s),
+    )
 }
 """Name to job. The name is in rows: it may not change its meaning."""
