@@ -236,7 +236,7 @@ def run_worker(home: Home, arguments: argparse.Namespace) -> None:
     configuration, _ = load()
     secrets, _ = load_or_create(home.secrets_file)
     api.run(
-        configuration.api, configuration.trading, configuration.store, name=arguments.name, socket=arguments.socket,
+        configuration.api, configuration.trading, configuration.store, configuration.people, name=arguments.name, socket=arguments.socket,
         topology_file=home.topology_file, app_password=secrets.app, operator_key=secrets.operator_key,
         payments_socket=payments_socket(home), drop_privileges=_dropper(configuration),
     )  # fmt: skip

@@ -25,6 +25,7 @@ from everopen.gateway.settings import GatewaySettings
 from everopen.recover.settings import RecoverSettings
 from everopen.store.settings import StoreSettings
 from everopen.trading.payments.settings import SandboxSettings
+from everopen.trading.people.settings import PeopleSettings
 from everopen.trading.settings import TradingSettings
 
 
@@ -70,6 +71,7 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gateway: GatewaySettings = GatewaySettings()
     api: ApiSettings = ApiSettings()
     trading: TradingSettings = TradingSettings()
+    people: PeopleSettings = PeopleSettings()
     store: StoreSettings = StoreSettings()
     sandbox: SandboxSettings = SandboxSettings()
     drill: DrillSettings = DrillSettings()

@@ -11,6 +11,7 @@ import logging
 import time
 from typing import Any
 
+from everopen.api.access import Access
 from everopen.api.bodies import ClientGone, Message, Receive, Scope, Send
 from everopen.api.hot import OrderEntrance
 from everopen.api.pages import problem_answer
@@ -20,6 +21,7 @@ from everopen.api.routes import Limits, Router
 from everopen.api.shapes import encode
 from everopen.api.shop import Shop
 from everopen.api.table import TABLE
+from everopen.base.clock import SystemClock
 from everopen.base.errors import StoreUnavailable
 from everopen.base.ids import uuid7
 
@@ -38,17 +40,17 @@ class Api:
 
     def __init__(self, shop: Shop, *, operator_key: str) -> None:
         self._shop = shop
+        access = shop.access = Access(shop.people, operator_key, clock=SystemClock())
         self._counters = shop.counters
         settings = shop.settings
         self._order = OrderEntrance(
-            shop.desk, settings, currency=shop.currency, operator_key=operator_key, counters=shop.counters
+            shop.desk, settings, currency=shop.currency, access=access, counters=shop.counters
         )
         self._router = Router(
             TABLE,
             shop,
-            Limits(
-                settings.body_bytes_max, settings.batch_body_bytes_max, settings.body_timeout_s, operator_key
-            ),
+            Limits(settings.body_bytes_max, settings.batch_body_bytes_max, settings.body_timeout_s),
+            access,
         )
         self._in_flight = 0
         self._quotas = shop.quotas

@@ -7,7 +7,6 @@ of encoded answers was turned down: keys rarely come twice, and trading rebuilds
 
 from __future__ import annotations
 
-import hmac
 import re
 import secrets
 from datetime import UTC, datetime
@@ -37,6 +36,12 @@ class Places(Protocol):
     async def place(self, request: OrderRequest) -> Outcome: ...
 
 
+class Staffed(Protocol):
+    """What knows who of staff calls (`access.Access`)."""
+
+    async def require(self, headers: dict[bytes, bytes], scope: str) -> object: ...
+
+
 class OrderEntrance:
     """The ASGI application of one path and method. Problems go out as `Refusal`; the caller writes them."""
 
@@ -46,13 +51,13 @@ class OrderEntrance:
         settings: ApiSettings,
         *,
         currency: str,
-        operator_key: str,
+        access: Staffed,
         counters: dict[str, int],
     ) -> None:
         self._place = desk.place
         self._settings = settings
         self._currency = currency
-        self._operator_key = operator_key
+        self._access = access
         self._counters = counters
         self._decoder = msgspec.json.Decoder(OrderBody)
 
@@ -68,7 +73,7 @@ class OrderEntrance:
         asked = decode(self._decoder, body)
         request = order_request(asked, key, currency=self._currency, lines_max=settings.lines_max)
         if needs_operator(asked):
-            require_operator(headers, self._operator_key)
+            await self._access.require(headers, "orders:write")
         outcome = await self._place(request)
         if type(outcome) is not PlacedOrder:
             self._counters["orders_refused"] += 1
@@ -100,15 +105,6 @@ def idempotency_key(headers: dict[bytes, bytes]) -> str:
 def needs_operator(body: OrderBody) -> bool:
     """Whether the order says things that only staff may say: its prices or its time."""
     return body.placed_at is not None or any(line.unit_price is not None for line in body.lines)
-
-
-def require_operator(headers: dict[bytes, bytes], operator_key: str) -> None:
-    """Raises 401 or 403 unless the request carries the operator key."""
-    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() != b"bearer" or not token:
-        raise Refusal("no-operator", "This call is for staff: send `Authorization: Bearer <operator key>`.")
-    if not hmac.compare_digest(token.strip(), operator_key.encode()):
-        raise Refusal("not-operator", "The operator key is not this shop's.")
 
 
 def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -> OrderRequest:

@@ -28,6 +28,7 @@ from everopen.api.shop import Shop
 from everopen.base.clock import SystemClock
 from everopen.store.settings import StoreSettings
 from everopen.trading.desk import Trading
+from everopen.trading.people import PeopleSettings
 from everopen.trading.settings import TradingSettings
 
 PRELOADED = (
@@ -59,6 +60,7 @@ def run(
     api: ApiSettings,
     trading: TradingSettings,
     store: StoreSettings,
+    people: PeopleSettings | None = None,
     *,
     name: str,
     socket: Path,
@@ -88,11 +90,12 @@ def run(
             rng=random.Random(),
             name=name,
         )
-        shop = Shop(api, desk)
+        shop = Shop(api, desk, people)
         await desk.start()
         try:
             await serve_on(listener, Api(shop, operator_key=operator_key), shop)
         finally:
+            shop.people.close()
             await shop.carts.close()
             await shop.sessions.stop()
             await desk.stop(1.0)

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from everopen.api.problems import PROBLEMS, Problem
-from everopen.api.routes import Parameter, Route, refusals_of
+from everopen.api.routes import CUSTOMER, Parameter, Route, refusals_of
+from everopen.api.sessions import COOKIE
 
 _REF = "#/components/schemas/{name}"
 
@@ -42,7 +43,14 @@ def document(table: Sequence[Route], *, shop_name: str, version: str) -> dict[st
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"operator": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "operator": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A staff login's token, an API key, or the operator key.",
+                },
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            },
         },
     }
 
@@ -73,7 +81,7 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
             "content": {"application/json": {"schema": schema_of[route.body]}},
         }
     if route.scope:
-        operation["security"] = [{"operator": []}]
+        operation["security"] = [{"session": []} if route.scope == CUSTOMER else {"operator": []}]
     return operation
 
 

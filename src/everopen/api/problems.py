@@ -94,11 +94,37 @@ PROBLEMS: dict[str, Kind] = {
     "unknown-group": Kind(422, "Unknown product group", "`GET /api/groups` lists what there is."),
     "unknown-location": Kind(422, "Unknown location", "`GET /api/stock/locations` lists what there is."),
     "no-operator": Kind(
-        401, "Staff only", "Send the operator key: `Authorization: Bearer …` (see secrets.json in the home)."
+        401,
+        "Staff only",
+        "Send `Authorization: Bearer …` with the token of a staff login, an API key, or the operator key (see secrets.json in "
+        "the home).",
     ),
     "not-operator": Kind(
-        403, "Wrong operator key", "The key in the `Authorization` header is not this shop's."
+        403,
+        "Unknown key",
+        "The token in the `Authorization` header is none of this shop's, or none any more. Log in again.",
     ),
+    "not-allowed": Kind(
+        403,
+        "Not among your rights",
+        "`detail` names what is missing. Somebody with the role for it has to do this, or give you that role.",
+    ),
+    "not-logged-in": Kind(401, "Nobody is logged in", "Log in with `POST /api/login` and send its cookie."),
+    "wrong-login": Kind(
+        401, "The login is not right", "Name, password or code do not go together. Check them and try again."
+    ),
+    "code-needed": Kind(
+        401, "A second factor is needed", "Send the same with `code`: six digits of the authenticator app."
+    ),
+    "too-many-attempts": Kind(
+        429,
+        "Too many attempts",
+        "Wait as long as `Retry-After` says. A new password (for customers: `POST /api/password-resets`) ends the wait.",
+    ),
+    "token-spent": Kind(
+        409, "The token is spent", "It is unknown, was used, or is too old. Ask for another one."
+    ),
+    "weak-password": Kind(422, "The password is not accepted", "`detail` says why. Take a longer one."),
     "foreign-form": Kind(
         403, "The form came from another site", "Open the shop itself and send the form from there."
     ),

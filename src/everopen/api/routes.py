@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from starlette.requests import cookie_parser
 from starlette.routing import compile_path
 
 from everopen.api.bodies import Receive, Scope, Send, decode, read_body, require_json
-from everopen.api.hot import idempotency_key, require_operator
+from everopen.api.hot import idempotency_key
 from everopen.api.problems import PROBLEMS, VERSION, Headers, Refusal
 from everopen.api.shapes import encode
+from everopen.trading.people.outcomes import Bearer, Customer
 
 
 class Answer(NamedTuple):
@@ -33,7 +34,7 @@ class Answer(NamedTuple):
 class Call:
     """A request as handlers see it: checked, decoded."""
 
-    __slots__ = ("body", "headers", "key", "parameters", "path", "query", "raw")
+    __slots__ = ("bearer", "body", "customer", "headers", "key", "parameters", "path", "query", "raw")
 
     def __init__(
         self, path: str, headers: dict[bytes, bytes], parameters: dict[str, str], query: bytes
@@ -47,6 +48,10 @@ class Call:
         )
         for name, value in self.query:
             parameters.setdefault(name, value)
+        self.bearer: Bearer | None = None
+        """Who of staff calls; set where the route has a scope."""
+        self.customer: Customer | None = None
+        """Who is logged in; set where the route's scope is `CUSTOMER`."""
         self.body: Any = None
         self.raw = b""
         self.key = ""
@@ -97,7 +102,8 @@ class Route(NamedTuple):
     """Names of `PROBLEMS` it can answer, beyond those that any call can."""
     parameters: tuple[Parameter, ...] = ()
     scope: str = ""
-    """What staff (or their API key) must be allowed to do for it; empty: anybody may call."""
+    """What staff (or their API key) must be allowed to do for it; empty: anybody may call. Two are no scopes of staff: `SELF`
+    (a staff session, for its own account) and `CUSTOMER` (a customer who is logged in)."""
     keyed: bool = False
     """Takes an `Idempotency-Key`."""
     batch: bool = False
@@ -108,21 +114,33 @@ class Route(NamedTuple):
     """Takes a form (`application/x-www-form-urlencoded`) instead of JSON."""
 
 
+SELF = "self"
+CUSTOMER = "customer"
+
+
+class Gate(Protocol):
+    """Who is it, and may they (`access.Access`)."""
+
+    async def admit(self, scope: str, call: Call) -> None:
+        """Notes in the call who it is. Raises a `Refusal`."""
+        ...
+
+
 class Limits(NamedTuple):
     """What routing needs of the settings."""
 
     body_bytes_max: int
     batch_body_bytes_max: int
     body_timeout_s: float
-    operator_key: str
 
 
 class Router:
     """Finds the route of a request and runs its handler."""
 
-    def __init__(self, table: Iterable[Route], shop: Any, limits: Limits) -> None:
+    def __init__(self, table: Iterable[Route], shop: Any, limits: Limits, gate: Gate) -> None:
         self._shop = shop
         self._limits = limits
+        self._gate = gate
         self._paths: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[Any, dict[str, Route]]] = []
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
@@ -172,7 +190,7 @@ class Router:
         if any("\0" in value for value in (*call.parameters.values(), *(value for _, value in call.query))):
             raise Refusal("bad-input", "The address holds a NUL character; nothing can be stored under it.")
         if route.scope:
-            require_operator(headers, self._limits.operator_key)
+            await self._gate.admit(route.scope, call)
         if route.keyed:
             call.key = idempotency_key(headers)
         await self._take_body(route, call, receive)
@@ -251,8 +269,10 @@ def refusals_of(route: Route) -> tuple[str, ...]:
     found = [*route.refusals]
     if route.body is not None:
         found += ["too-large", "bad-content-type", "slow-body"]
-    if route.scope:
-        found += ["no-operator", "not-operator"]
+    if route.scope == CUSTOMER:
+        found += ["not-logged-in"]
+    elif route.scope:
+        found += ["no-operator", "not-operator", "not-allowed"]
     if route.keyed:
         found += ["bad-key", "key-reused"]
     if route.method not in ("GET", "HEAD"):

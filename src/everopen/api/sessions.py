@@ -22,10 +22,15 @@ def session_of(call: Call) -> str | None:
 def new_session(*, days: float, secure: bool) -> tuple[str, Headers]:
     """A new session's token, and the header that gives it to the browser."""
     token = secret_token()
+    return token, cookie_of(token, days=days, secure=secure)
+
+
+def cookie_of(token: str, *, days: float, secure: bool) -> Headers:
+    """The header that gives a session to the browser; 0 days take it away."""
     value = f"{COOKIE}={token}; Path=/; Max-Age={int(days * 86400)}; HttpOnly; SameSite=Lax"
     if secure:
         value += "; Secure"
-    return token, [(b"set-cookie", value.encode())]
+    return [(b"set-cookie", value.encode())]
 
 
 def require_same_origin(call: Call) -> None:

@@ -7,11 +7,13 @@ themselves; what reaches a handler is an outcome or, after the deadline, StoreUn
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from everopen.api.problems import unavailable
 from everopen.api.quotas import Quota, Quotas
 from everopen.api.settings import ApiSettings
+from everopen.base.clock import SystemClock
 from everopen.trading import catalogue, find, refunds
 from everopen.trading.carts import Addition, AddOutcome, Carts
 from everopen.trading.desk import Trading
@@ -28,9 +30,13 @@ from everopen.trading.orders import (
     RefundOutcome,
     UnknownSku,
 )
+from everopen.trading.people import People, PeopleSettings
 from everopen.trading.quoting import PricedQuote, QuoteRequest, Unquoted
 from everopen.trading.range import Product
 from everopen.trading.sessions import SESSION_STORES, Session, SessionStore, digest
+
+if TYPE_CHECKING:
+    from everopen.api.access import Access
 
 COUNTERS = (
     "requests",
@@ -46,7 +52,10 @@ COUNTERS = (
 class Shop:
     """One worker's trading, for handlers."""
 
-    def __init__(self, settings: ApiSettings, trading: Trading) -> None:
+    access: Access
+    """Who of staff calls; set by the application, which has the operator key."""
+
+    def __init__(self, settings: ApiSettings, trading: Trading, people: PeopleSettings | None = None) -> None:
         self.settings = settings
         self.currency = trading.currency
         self.session_days = trading.settings.session_days
@@ -62,6 +71,7 @@ class Shop:
             trading.primary, settings.session_redis_url, self.session_days
         )
         self.carts = Carts(trading.primary, trading.currency)
+        self.people = People(trading.primary, people or PeopleSettings(), self.sessions, clock=SystemClock())
         self.quotas = Quotas(
             {
                 kind: Quota(per_s, max(1, int(per_s * settings.quota_burst_s)))
@@ -81,6 +91,7 @@ class Shop:
     async def close(self) -> None:
         """Ends the lanes, then the connections."""
         await self.lanes.stop(1.0)
+        self.people.close()
         await self.carts.close()
         await self.sessions.stop()
         await self._primary.close()

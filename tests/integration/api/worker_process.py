@@ -55,12 +55,16 @@ def _main() -> None:
     from everopen.api.main import run
     from everopen.api.settings import ApiSettings
     from everopen.store.settings import StoreSettings
+    from everopen.trading.people import PeopleSettings
     from everopen.trading.settings import TradingSettings
 
     run(
         msgspec.convert(asked.get("api", {}), ApiSettings),
         msgspec.convert(asked.get("trading", {}), TradingSettings),
         msgspec.convert(asked.get("store", {}), StoreSettings),
+        msgspec.convert(
+            {"argon2_memory_kib": 8192, "argon2_passes": 1, **asked.get("people", {})}, PeopleSettings
+        ),
         name="worker-1",
         socket=Path(asked["socket"]),
         topology_file=Path(asked["topology_file"]),

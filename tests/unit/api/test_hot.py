@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from everopen.api.hot import idempotency_key, needs_operator, order_request, require_operator
+from everopen.api.hot import idempotency_key, needs_operator, order_request
 from everopen.api.problems import Refusal
 from everopen.api.shapes import OrderBody
 from everopen.trading.orders import LineRequest, OrderRequest
@@ -105,14 +105,3 @@ def test_prices_and_times_are_for_staff() -> None:
     assert not needs_operator(body())
     assert needs_operator(body(placed_at=datetime(2010, 12, 1, tzinfo=UTC)))
     assert needs_operator(body(lines=[{"sku": "A", "quantity": 1, "unit_price": price(1)}]))
-
-
-@pytest.mark.parametrize(
-    ("value", "status"),
-    [(b"", 401), (b"Basic abc", 401), (b"Bearer ", 401), (b"Bearer wrong", 403), (b"Bearer k\xff", 403)],
-)
-def test_the_operator_key_is_asked_for(value: bytes, status: int) -> None:
-    with pytest.raises(Refusal) as refused:
-        require_operator({b"authorization": value}, "right")
-    assert refused.value.status == status
-    require_operator({b"authorization": b"bearer right"}, "right")

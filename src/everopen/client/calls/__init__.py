@@ -3,10 +3,12 @@
 from everopen.client.calls.carts import CartsCalls
 from everopen.client.calls.catalogue import CatalogueCalls
 from everopen.client.calls.orders import OrdersCalls
+from everopen.client.calls.people import PeopleCalls
 from everopen.client.calls.pricing import PricingCalls
 from everopen.client.calls.quotes import QuotesCalls
 from everopen.client.calls.range import RangeCalls
 from everopen.client.calls.shop import ShopCalls
+from everopen.client.calls.staff import StaffCalls
 from everopen.client.calls.stock import StockCalls
 from everopen.client.calls.tax_shipping import TaxShippingCalls
 
@@ -15,10 +17,12 @@ class Calls(
     CartsCalls,
     CatalogueCalls,
     OrdersCalls,
+    PeopleCalls,
     PricingCalls,
     QuotesCalls,
     RangeCalls,
     ShopCalls,
+    StaffCalls,
     StockCalls,
     TaxShippingCalls,
 ):
