@@ -61,7 +61,7 @@ UPDATE jobs j SET status = 'waiting', spent = attempt, next_at = now(), finished
 RETURNING true;
 
 -- name: purge_jobs
--- Forgets what ended long ago, a batch at a time. (The last one of each repeating job stays: it says which due time was done.)
+-- Forgets what ended long ago, a batch at a time, but for the last one of each repeating job: it says which due time was done.
 DELETE FROM jobs WHERE id IN (
     SELECT j.id FROM jobs j
      WHERE j.status IN ('done', 'dead') AND j.finished_at < now() - make_interval(secs => $1::float8)
