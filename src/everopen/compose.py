@@ -238,7 +238,7 @@ def run_worker(home: Home, arguments: argparse.Namespace) -> None:
     api.run(
         configuration.api, configuration.trading, configuration.store, configuration.people, name=arguments.name, socket=arguments.socket,
         topology_file=home.topology_file, app_password=secrets.app, operator_key=secrets.operator_key,
-        payments_socket=payments_socket(home), drop_privileges=_dropper(configuration),
+        payments_socket=payments_socket(home), drop_privileges=_dropper(configuration), events=configuration.events,
     )  # fmt: skip
 
 

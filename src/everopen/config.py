@@ -24,6 +24,7 @@ from everopen.drill.settings import DrillSettings
 from everopen.gateway.settings import GatewaySettings
 from everopen.recover.settings import RecoverSettings
 from everopen.store.settings import StoreSettings
+from everopen.trading.events.settings import EventsSettings
 from everopen.trading.payments.settings import SandboxSettings
 from everopen.trading.people.settings import PeopleSettings
 from everopen.trading.settings import TradingSettings
@@ -72,6 +73,7 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     api: ApiSettings = ApiSettings()
     trading: TradingSettings = TradingSettings()
     people: PeopleSettings = PeopleSettings()
+    events: EventsSettings = EventsSettings()
     store: StoreSettings = StoreSettings()
     sandbox: SandboxSettings = SandboxSettings()
     drill: DrillSettings = DrillSettings()

@@ -28,6 +28,8 @@ from everopen.api.shop import Shop
 from everopen.base.clock import SystemClock
 from everopen.store.settings import StoreSettings
 from everopen.trading.desk import Trading
+from everopen.trading.events.sender import tls_context
+from everopen.trading.events.settings import EventsSettings
 from everopen.trading.people import PeopleSettings
 from everopen.trading.settings import TradingSettings
 
@@ -69,12 +71,14 @@ def run(
     operator_key: str,
     payments_socket: Path,
     drop_privileges: Callable[[], None],
+    events: EventsSettings | None = None,
 ) -> None:
     """Runs one worker until SIGTERM. Blocks; returns after requests in flight were answered."""
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     for module in (*PRELOADED, *PRELOADED_FOR.get(api.session_store, ())):
         importlib.import_module(module)
+    tls_context()
     listener = bind(socket, api.backlog)
     tune_memory()
     drop_privileges()
@@ -89,6 +93,7 @@ def run(
             clock=SystemClock(),
             rng=random.Random(),
             name=name,
+            events=events,
         )
         shop = Shop(api, desk, people)
         await desk.start()

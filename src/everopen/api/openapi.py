@@ -89,6 +89,9 @@ def _responses(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
     good: dict[str, Any] = {"description": "Done."}
     if route.answer is not None:
         good["content"] = {"application/json": {"schema": schema_of[route.answer]}}
+    if route.streams:
+        good["description"] = "Server-sent events, until one of both hangs up."
+        good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     if route.keyed:
         good["headers"] = {
             "Idempotency-Replayed": {

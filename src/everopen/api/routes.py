@@ -8,7 +8,7 @@ it should hold together.
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -19,11 +19,18 @@ from everopen.api.bodies import Receive, Scope, Send, decode, read_body, require
 from everopen.api.hot import idempotency_key
 from everopen.api.problems import PROBLEMS, VERSION, Headers, Refusal
 from everopen.api.shapes import encode
+from everopen.api.streams import send_pieces
 from everopen.trading.people.outcomes import Bearer, Customer
 
 
+class Stream(NamedTuple):
+    """An answer that goes on: pieces of its body, sent as they come."""
+
+    pieces: AsyncIterator[bytes]
+
+
 class Answer(NamedTuple):
-    """What a handler gives back: a struct to encode, or ready bytes (a page) with their type in `headers`."""
+    """What a handler gives back: a struct to encode, or ready bytes (a page) or a `Stream` with their type in `headers`."""
 
     value: Any
     headers: Headers = []  # noqa: RUF012  # never changed
@@ -112,6 +119,8 @@ class Route(NamedTuple):
     """HTML for people; not in the OpenAPI document."""
     form: bool = False
     """Takes a form (`application/x-www-form-urlencoded`) instead of JSON."""
+    streams: bool = False
+    """Answers server-sent events, without end."""
 
 
 SELF = "self"
@@ -195,6 +204,14 @@ class Router:
             call.key = idempotency_key(headers)
         await self._take_body(route, call, receive)
         value, extra, status = await route.handler(self._shop, call)
+        if isinstance(value, Stream):
+            reply = [(b"cache-control", b"no-store"), VERSION, *extra]
+            await send({"type": "http.response.start", "status": status or route.status, "headers": reply})
+            if scope["method"] == "HEAD":
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await send_pieces(value.pieces, receive, send)
+            return
         if isinstance(value, bytes):
             content, reply = value, [*extra]
         else:

@@ -64,6 +64,9 @@ class Shop:
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.ending = False
         """SIGTERM came: what can't be answered in time may be sent to another worker."""
+        self.primary = trading.primary
+        self.events = trading.events
+        self.followers = trading.followers
         self._trading = trading
         self.primary = self._primary = trading.primary
         """Subjects with statements of their own run them there."""
@@ -87,6 +90,7 @@ class Shop:
     def end(self) -> None:
         """Says that SIGTERM came; what is in flight goes on."""
         self.ending = True
+        self.followers.end()
 
     async def close(self) -> None:
         """Ends the lanes, then the connections."""

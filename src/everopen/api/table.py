@@ -8,6 +8,8 @@ from everopen import __version__
 from everopen.api import (
     carts,
     catalogue,
+    events,
+    jobs,
     orders,
     pages,
     people,
@@ -54,6 +56,8 @@ TABLE: tuple[Route, ...] = (
     *tax_shipping.ROUTES,
     *people.ROUTES,
     *staff.ROUTES,
+    *events.ROUTES,
+    *jobs.ROUTES,
     Route("GET", "/readyz", "ready", "Whether an order can be taken now", ready, shapes.Ready),
     Route("GET", "/api/openapi.json", "openapi", "This document", openapi, dict),
     *pages.ROUTES,

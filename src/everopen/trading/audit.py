@@ -24,6 +24,7 @@ SQL = load_statements(
     "audit_pricing.sql",
     "audit_range.sql",
     "audit_coupons.sql",
+    "audit_events.sql",
 )
 """One file per subject: its name here, and its checks count."""
 CHECKS = tuple(name for name in SQL.names() if name != "counts")

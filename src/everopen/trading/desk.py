@@ -7,6 +7,11 @@ from pathlib import Path
 from everopen.base.clock import Clock, Rng
 from everopen.base.topology import TopologyReader
 from everopen.store import Primary, StoreSettings
+from everopen.trading.events.deliverer import Deliverer
+from everopen.trading.events.follow import Followers
+from everopen.trading.events.relay import Relay
+from everopen.trading.events.sender import Sender
+from everopen.trading.events.settings import EventsSettings
 from everopen.trading.jobs.runner import Runner
 from everopen.trading.jobs.table import JOBS
 from everopen.trading.lanes import Lanes
@@ -18,7 +23,7 @@ from everopen.trading.settings import TradingSettings
 
 
 class Trading:
-    """Connections, lanes, payer and jobs of one worker."""
+    """Connections, lanes, payer, jobs and events of one worker."""
 
     def __init__(
         self,
@@ -32,6 +37,7 @@ class Trading:
         rng: Rng,
         database: str = "everopen",
         name: str = "",
+        events: EventsSettings | None = None,
     ) -> None:
         self.settings = settings
         self.currency = settings.currency
@@ -52,6 +58,12 @@ class Trading:
         self.lanes = Lanes(settings, self.primary, clock=clock, on_placed=self.payer.follow)
         self.quoting = Quoting(settings, self.primary, self.lanes, clock=clock)
         self.runner = Runner(settings, self.primary, JOBS, self.providers, clock=clock, rng=rng, worker=name)
+        self.events = events or EventsSettings()
+        self.followers = Followers(self.events, self.primary, clock=clock, rng=rng)
+        self.deliverer = Deliverer(self.events, self.primary, Sender(self.events), clock=clock, rng=rng)
+        self.relay = Relay(
+            self.events, self.primary, rng=rng, busy=lambda: self.lanes.busy(), wake=self._announce
+        )
 
     async def start(self) -> None:
         """Starts everything and returns at once, also while no primary answers (`ready` is False then)."""
@@ -60,6 +72,8 @@ class Trading:
         await self.quoting.start()
         await self.payer.start()
         await self.runner.start()
+        await self.relay.start()
+        await self.deliverer.start()
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Commits the orders in flight, settles what providers answered, closes the connections."""
@@ -67,9 +81,17 @@ class Trading:
         await self.quoting.stop()
         await self.payer.stop()
         await self.runner.stop()
+        await self.relay.stop()
+        await self.deliverer.stop()
+        await self.followers.stop()
         for provider in self.providers.values():
             await provider.close()
         await self.primary.close()
+
+    def _announce(self) -> None:
+        """The relay has numbered new events."""
+        self.deliverer.wake()
+        self.followers.wake()
 
     def ready(self) -> bool:
         """Whether this worker holds a verified connection to the primary."""
@@ -87,8 +109,13 @@ class Trading:
             **self.quoting.counters,
             **self.payer.counters,
             **self.runner.counters,
+            **self.relay.counters,
+            **self.deliverer.counters,
+            **self.followers.counters,
             "lane_orders_waiting": self.lanes.waiting,
             "payments_waiting": self.payer.waiting,
             "jobs_running": self.runner.running,
+            "subscribers_served": self.deliverer.serving,
+            "event_followers": self.followers.count,
             "store_epoch": self.primary.epoch,
         }

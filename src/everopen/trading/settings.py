@@ -128,3 +128,9 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     jobs_keep_days: Annotated[
         float, msgspec.Meta(gt=0, description="How long done and dead jobs stay visible.")
     ] = 14.0
+    events_keep_days: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0, description="How long events can be replayed and followed; older ones are forgotten."
+        ),
+    ] = 14.0

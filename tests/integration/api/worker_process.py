@@ -55,6 +55,7 @@ def _main() -> None:
     from everopen.api.main import run
     from everopen.api.settings import ApiSettings
     from everopen.store.settings import StoreSettings
+    from everopen.trading.events.settings import EventsSettings
     from everopen.trading.people import PeopleSettings
     from everopen.trading.settings import TradingSettings
 
@@ -72,6 +73,7 @@ def _main() -> None:
         operator_key=OPERATOR_KEY,
         payments_socket=Path(asked["payments_socket"]),
         drop_privileges=_drop_privileges,
+        events=msgspec.convert(asked.get("events", {}), EventsSettings),
     )
 
 

@@ -21,7 +21,7 @@ HOOK = Path(__file__).parent / "hook"
 SKU, SCARCE = "DRILL-MANY", "DRILL-FEW"
 MANY, FEW = 1_000_000, 5
 BOOKS = (
-    "orders", "order_lines", "payment_intents", "ledger_entries", "outbox", "idempotency", "stock_movements", "refunds",
+    "orders", "order_lines", "payment_intents", "ledger_entries", "outbox", "events", "idempotency", "stock_movements", "refunds",
     "refund_lines", "audit_log", "carts", "cart_lines", "sessions",
 )  # fmt: skip
 SETTLE_S_MAX = 20.0
@@ -68,6 +68,7 @@ class Scene:
         execute(
             self.shop,
             f"TRUNCATE {', '.join(BOOKS)}",
+            "UPDATE event_relay SET last_seq = 0, purged_seq = 0",
             f"UPDATE stock SET on_hand = v.n, reserved = 0 FROM (VALUES {stock}) AS v (sku, n), products p"
             " WHERE p.sku = v.sku AND p.id = stock.sku_id",
             "INSERT INTO stock_movements (sku_id, delta, kind) SELECT sku_id, on_hand, 'receipt' FROM stock",

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from everopen.store import Primary, load_statements
 from everopen.store.primary import Connection
+from everopen.trading.orders import KeyReused
 
 SQL = load_statements("everopen.trading", "jobs.sql")
 Status = Literal["waiting", "running", "done", "dead"]
@@ -47,6 +48,10 @@ class JobView(Struct, frozen=True):
     said: str
     created_at: datetime
     finished_at: datetime | None
+
+
+class NotDead(Struct, frozen=True):
+    """Only a dead job can be retried, and a repeating one only before its next due time."""
 
 
 async def enqueue(
@@ -121,13 +126,34 @@ async def list_jobs(
     rows: Any = await primary.run(
         lambda connection: connection.fetch(SQL["list_jobs"], status, name, before, limit)
     )
-    return [JobView(**{**dict(row), "payload": msgspec.json.decode(row["payload"])}) for row in rows]
+    return [_view(row) for row in rows]
 
 
-async def retry(primary: Primary, job_id: int) -> bool:
-    """Gives a dead job its attempts back; False when there is no such dead job, or its next run is open already. The same
-    call twice changes nothing more."""
-    return bool(await primary.run(lambda connection: connection.fetchval(SQL["retry_job"], job_id)))
+async def retry(
+    primary: Primary, job_id: int, *, key: str, fingerprint: bytes
+) -> JobView | NotDead | KeyReused | None:
+    """Gives a dead job its attempts back, once per key; None when there is no such job."""
+
+    async def work(connection: Connection) -> JobView | NotDead | KeyReused | None:
+        async with connection.transaction():
+            known: Any = await connection.fetchrow(SQL["known_retry"], key, fingerprint)
+            if known["code"] == 2:
+                return KeyReused()
+            changed = known["code"] == 1 or await connection.fetchval(SQL["retry_job"], job_id)
+            row = await connection.fetchrow(SQL["find_job"], job_id)
+            if row is None:
+                return None
+            if not changed:
+                return NotDead()
+            if known["code"] == 0:
+                await connection.execute(SQL["remember_retry"], key, fingerprint, f"{row['name']} {job_id}")
+            return _view(row)
+
+    return await primary.run(work)
+
+
+def _view(row: Any) -> JobView:
+    return JobView(**{**dict(row), "payload": msgspec.json.decode(row["payload"])})
 
 
 async def purge(connection: Connection, keep_days: float, most: int) -> int:

@@ -102,12 +102,6 @@ SELECT format('order %s: total %s, lines %s, shipping %s, tax %s, of lines %s', 
  WHERE o.total IS DISTINCT FROM l.amount + coalesce(o.shipping, 0) + CASE WHEN o.tax_added THEN coalesce(o.tax, 0) ELSE 0 END
     OR coalesce(o.tax, 0) <> l.tax + coalesce(o.shipping_tax, 0);
 
--- name: orders_are_announced
--- Each order was announced in the outbox exactly once.
-SELECT format('order %s: %s announcements', coalesce(o.id, b.subject), coalesce(b.n, 0))
-  FROM orders o FULL JOIN (SELECT subject, count(*) AS n FROM outbox WHERE topic = 'order.placed' GROUP BY subject) b ON b.subject = o.id
- WHERE o.id IS NULL OR b.n IS DISTINCT FROM 1;
-
 -- name: keys_match_orders
 -- Each order has one idempotency key (until keys are forgotten), and each key an order: nothing acknowledged is lost or doubled.
 SELECT format('order %s: %s keys', coalesce(o.id, k.result_id), coalesce(k.n, 0))

@@ -60,6 +60,20 @@ UPDATE jobs j SET status = 'waiting', spent = attempt, next_at = now(), finished
        SELECT FROM jobs o WHERE o.name = j.name AND o.repeats AND o.status IN ('waiting', 'running')))
 RETURNING true;
 
+-- name: find_job
+-- One job.
+SELECT id, name, status, payload, repeats, due_at, next_at, attempt, worker, said, created_at, finished_at
+  FROM jobs WHERE id = $1;
+
+-- name: known_retry
+-- Whether a request's key was used before, and for the same request.
+SELECT code FROM known_key($1, $2, 'retry job');
+
+-- name: remember_retry
+-- Notes that staff had a job tried again, and under which key.
+WITH noted AS (INSERT INTO audit_log (action, key, detail) VALUES ('retry job', $1, $3))
+INSERT INTO idempotency (key, fingerprint, kind) VALUES ($1, $2, 'retry job');
+
 -- name: purge_jobs
 -- Forgets what ended long ago, a batch at a time, but for the last one of each repeating job: it says which due time was done.
 DELETE FROM jobs WHERE id IN (

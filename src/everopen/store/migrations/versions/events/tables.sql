@@ -11,9 +11,12 @@ CREATE TABLE events (
     seq bigint PRIMARY KEY,
     topic text NOT NULL,
     subject uuid NOT NULL,
+    stream uuid NOT NULL,
     payload jsonb,
     created_at timestamptz NOT NULL
 );
+CREATE INDEX events_stream ON events (stream, seq);
+COMMENT ON COLUMN events.stream IS 'the order that the event belongs to, else its subject: what is delivered in order';
 COMMENT ON TABLE events IS 'what was announced, in one order: who has seen a number will never see a smaller one appear';
 
 CREATE TABLE event_relay (
@@ -49,7 +52,7 @@ COMMENT ON COLUMN subscribers.lease IS 'grows with each take-over; what a former
 CREATE TABLE deliveries (
     subscriber_id uuid NOT NULL REFERENCES subscribers ON DELETE CASCADE,
     seq bigint NOT NULL,
-    subject uuid NOT NULL,
+    stream uuid NOT NULL,
     status text NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'dead')),
     attempts integer NOT NULL DEFAULT 0,
     next_at timestamptz NOT NULL DEFAULT now(),
@@ -58,7 +61,7 @@ CREATE TABLE deliveries (
     PRIMARY KEY (subscriber_id, seq)
 );
 CREATE INDEX deliveries_due ON deliveries (subscriber_id, next_at) WHERE status = 'waiting';
-CREATE INDEX deliveries_subject ON deliveries (subscriber_id, subject, seq) WHERE status = 'waiting';
+CREATE INDEX deliveries_stream ON deliveries (subscriber_id, stream, seq) WHERE status = 'waiting';
 
 CREATE TABLE jobs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
