@@ -16,6 +16,7 @@ import msgspec
 
 from everopen.api.problems import FieldError, Refusal
 from everopen.api.shapes import COUNTRY_PATTERN, CURRENCY_PATTERN, EMAIL_PATTERN, SKU_PATTERN
+from everopen.api.shapes_pricing import CODE_PATTERN
 from everopen.api.shapes_range import ATTRIBUTE_PATTERN, IMAGE_PATTERN, SLUG_PATTERN
 
 T = TypeVar("T")
@@ -147,6 +148,7 @@ _PATTERNS = {
     ATTRIBUTE_PATTERN: "must hold neither colons nor control characters",
     IMAGE_PATTERN: "must be the address of a picture: http, https, or a path that begins with /",
     CURRENCY_PATTERN: "must be a currency code of three capitals such as GBP",
+    CODE_PATTERN: "must be up to 40 letters, digits, - and _",
 }
 
 

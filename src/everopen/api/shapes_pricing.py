@@ -11,16 +11,14 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from everopen.api.shapes import CURRENCY_PATTERN, SKU_PATTERN, Title
+from everopen.api.shapes import CURRENCY_PATTERN, SKU_PATTERN, Country, Title
 from everopen.trading.orders import ORDER_TOTAL_MAX, UNIT_PRICE_MAX
 from everopen.trading.pricing.promotions import Rule
 from everopen.trading.pricing.rules import STANDARD
 
-COUNTRY_PATTERN = r"^[A-Z]{2}$(?!\n)"
 CODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$(?!\n)"
 METHOD_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$(?!\n)"
 
-Country = Annotated[str, Meta(pattern=COUNTRY_PATTERN, description="ISO 3166-1, two capitals.")]
 Currency = Annotated[str, Meta(pattern=CURRENCY_PATTERN, description="ISO 4217.")]
 Code = Annotated[
     str, Meta(pattern=CODE_PATTERN, description="Letters, digits, - and _; capitals are the same.")

@@ -20,8 +20,8 @@ from everopen.api.pricing import (
 )
 from everopen.api.problems import Refusal
 from everopen.api.routes import Answer, Call, Parameter, Route
+from everopen.api.shapes import COUNTRY_PATTERN
 from everopen.api.shapes_pricing import (
-    COUNTRY_PATTERN,
     METHOD_PATTERN,
     ShippingMethodAnswer,
     ShippingMethodBody,
