@@ -12,8 +12,9 @@ from everopen.base.topology import NodeView, Topology, TopologyReader
 from everopen.cluster.node import Node
 from everopen.config import Configuration
 from everopen.store import Primary, migrations
-from everopen.trading.catalogue import upsert_products
-from everopen.trading.orders import ProductInput, StockItem
+from everopen.trading.catalogue import put_categories, put_groups, upsert_products
+from everopen.trading.orders import StockItem
+from everopen.trading.range import Category, Group
 from everopen.trading.stock import receive_stock
 
 
@@ -44,6 +45,7 @@ async def prepare_database(node: Node, secrets: Secrets, configuration: Configur
 
 async def _stock_up(node: Node, secrets: Secrets, configuration: Configuration) -> None:
     """Opens with the configured catalogue, as the application's own role. Raises ConfigError or InputError."""
+    from everopen.cli.catalogue_file import called, change_of
     from everopen.cli.import_catalog import read_catalogue, shipped_file
 
     named = configuration.shop.catalogue
@@ -53,20 +55,12 @@ async def _stock_up(node: Node, secrets: Secrets, configuration: Configuration) 
             f"shop.catalogue names {path}, which does not exist.", "Name a CSV file, `sample` or `none`."
         )
     catalogue = read_catalogue(path)
-    products = [
-        ProductInput(
-            entry["sku"],
-            entry["title"],
-            entry["price"] and entry["price"]["amount"],
-            tracks_stock=entry["tracks_stock"],
-        )
-        for entry in catalogue.products
-    ]
+    products = [change_of(entry) for entry in catalogue.products]
     opening = configuration.shop.opening_stock
     stock = [
         StockItem(product.sku, catalogue.stock.get(product.sku, opening))
         for product in products
-        if product.tracks_stock and catalogue.stock.get(product.sku, opening) > 0
+        if product.tracks_stock is not False and catalogue.stock.get(product.sku, opening) > 0
     ]
     primary = Primary(
         configuration.store, OneNode(node), password=secrets.app, clock=SystemClock(), jitter=random.random
@@ -74,6 +68,14 @@ async def _stock_up(node: Node, secrets: Secrets, configuration: Configuration) 
     await primary.start()
     try:
         currency = configuration.trading.currency
+        categories = sorted({name for product in products if isinstance(name := product.category_id, str)})
+        groups = sorted({name for product in products if isinstance(name := product.group_id, str)})
+        if categories:
+            named_so = [Category(id=name, name=called(name)) for name in categories]
+            await put_categories(primary, named_so, key="opening-categories", fingerprint=b"opening")
+        if groups:
+            titled_so = [Group(id=name, title=called(name)) for name in groups]
+            await put_groups(primary, titled_so, key="opening-groups", fingerprint=b"opening")
         for begin in range(0, len(products), 1000):
             key = f"opening-products-{begin}"
             await upsert_products(

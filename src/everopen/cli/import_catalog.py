@@ -1,8 +1,8 @@
 """`everopen import catalog`: products and prices from a CSV file into the shop.
 
 The whole file is read and checked before the first product is sent, so a broken line changes nothing. The shop is asked
-what it has, and only what differs is sent, in batches with keys made from their content: a second import of the same
-file changes nothing and says so.
+what would change, that is shown, and then only that is sent, each product with the version that it was compared with: what
+somebody else changes in between is not overwritten. A second import of the same file changes nothing and says so.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import re
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from everopen.base.errors import InputError
-from everopen.base.money import EXPONENTS
-from everopen.cli import online_retail
+from everopen.base.ids import uuid7
+from everopen.cli import catalogue_file, online_retail
+from everopen.cli.catalogue_file import STOCK_MAX, Catalogue, Product, amount_text, called, product
 from everopen.cli.online_retail import CURRENCY, HEADER, Finding, SalesLine, track_stock
 from everopen.cli.replay_client import ShopClient, find_operator_key, find_url
 
@@ -32,19 +32,8 @@ GENERIC_HEADERS = (
     ("sku", "title", "price", "currency", "stock"),
 )
 BATCH = 1000
-STOCK_MAX = 1_000_000_000
+SHOWN = 20
 TITLE_CHARS_MAX = 300
-
-Product = dict[str, Any]
-
-
-class Catalogue(msgspec.Struct, frozen=True):
-    """What a file holds: products as `PUT /api/products` takes them, opening stock where the file names it, and what was
-    odd, line by line."""
-
-    products: list[Product]
-    stock: dict[str, int]
-    findings: list[Finding]
 
 
 def catalogue_from(path: Path) -> list[Product]:
@@ -59,14 +48,14 @@ def shipped_file() -> Path:
 
 
 def read_catalogue(path: Path) -> Catalogue:
-    """Reads a sales file (UCI Online Retail) or a plain catalogue (sku,title,price[,currency][,stock]); the header says
-    which. Raises InputError with the line's number."""
-    header, rows = online_retail.read_table(path, [HEADER, *GENERIC_HEADERS])
+    """Reads a sales file (UCI Online Retail) or a plain catalogue (sku, title and any column of `catalogue_file`); the header
+    says which. Raises InputError with the line's number."""
+    header, rows = online_retail.read_table(path, [HEADER, *GENERIC_HEADERS], also=catalogue_file.is_header)
     if header == HEADER:
         sales = online_retail.read_sales(path)
         products, findings = products_of(sales.lines)
         return Catalogue(products, {}, sorted([*sales.findings, *findings], key=lambda finding: finding.line))
-    return _generic(path, header, list(rows))
+    return catalogue_file.read(path, header, rows)
 
 
 # --- a catalogue out of sales -------------------------------------------------------------------------------------
@@ -118,101 +107,28 @@ def products_of(lines: Sequence[SalesLine]) -> tuple[list[Product], list[Finding
                     f"{sku} had {spread}; {price / 100:.2f} is taken",
                 )
             )
-        products.append(product(sku, title, price, CURRENCY, tracked))
+        products.append(product(sku, title[:TITLE_CHARS_MAX], price, CURRENCY, tracked))
     return products, findings
-
-
-def product(sku: str, title: str, price: int | None, currency: str, tracks_stock: bool = True) -> Product:
-    """One entry of `PUT /api/products`."""
-    amount = None if price is None else {"amount": price, "currency": currency}
-    return {"sku": sku, "title": title[:TITLE_CHARS_MAX], "price": amount, "tracks_stock": tracks_stock}
-
-
-# --- a plain catalogue --------------------------------------------------------------------------------------------
-
-_AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,4}))?")
-
-
-def _generic(path: Path, header: tuple[str, ...], rows: list[tuple[int, list[str]]]) -> Catalogue:
-    products: list[Product] = []
-    stock: dict[str, int] = {}
-    findings: list[Finding] = []
-    seen: dict[str, int] = {}
-    currencies: dict[str, int] = {}
-    for number, fields in rows:
-        row = dict(zip(header, fields, strict=True))
-
-        def broken(what: str, next_step: str, number: int = number) -> InputError:
-            return InputError(f"{path}, line {number}: {what}", f"{next_step} Nothing was sent.")
-
-        sku, title = row["sku"].strip(), row["title"].strip()
-        if not 1 <= len(sku) <= online_retail.CODE_CHARS_MAX or not sku.isprintable():
-            raise broken(
-                f"{sku[:40]!r} is no SKU.", f"Expected 1 to {online_retail.CODE_CHARS_MAX} characters."
-            )
-        if sku in seen:
-            raise broken(f"SKU {sku!r} is also on line {seen[sku]}.", "Keep one of the two.")
-        seen[sku] = number
-        if not 1 <= len(title) <= TITLE_CHARS_MAX or not title.isprintable():
-            raise broken("the title is empty, too long or has control characters.", "Give it one.")
-        currency = row.get("currency", CURRENCY).strip()
-        if currency not in EXPONENTS:
-            raise broken(f"{currency[:10]!r} is no currency known here.", f"Known: {', '.join(EXPONENTS)}.")
-        currencies.setdefault(currency, number)
-        if len(currencies) > 1:
-            raise broken(f"{currency} and {next(iter(currencies))} in one file.", "A shop has one currency.")
-        price = _price(row["price"].strip(), EXPONENTS[currency])
-        if price is not None and price < 0:
-            digits = EXPONENTS[currency]
-            raise broken(
-                f"the price {row['price'][:20]!r} is no amount in {currency}.",
-                f"At most {digits} digits after a point, no sign.",
-            )
-        if price is None:
-            findings.append(Finding(number, "no_price", "", f"{sku} has no price: only staff can sell it"))
-        if row.get("stock", "").strip():
-            text = row["stock"].strip()
-            if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > STOCK_MAX:
-                raise broken(f"the stock {text[:20]!r} is no whole number.", f"Expected 0 to {STOCK_MAX:,}.")
-            stock[sku] = int(text)
-        products.append(product(sku, title, price, currency))
-    if not products:
-        raise InputError(f"{path} has a header and no products.", "Export the file again.")
-    return Catalogue(products, stock, findings)
-
-
-def _price(text: str, exponent: int) -> int | None:
-    """Minor units; None for an empty field, -1 for what is no amount."""
-    if not text:
-        return None
-    found = _AMOUNT.fullmatch(text)
-    if found is None or len(found[2] or "") > exponent:
-        return -1
-    units = int(found[1]) * int("1" + "0" * exponent)
-    return units + int((found[2] or "").ljust(exponent, "0") or "0")
 
 
 # --- what differs -------------------------------------------------------------------------------------------------
 
 
-class Difference(msgspec.Struct, frozen=True):
-    """What an import would do: products to add, to change, and how many are as they should be."""
+class Plan(msgspec.Struct, frozen=True):
+    """What an import would do. `changed` is what the shop answered: fields with their values before and after, and the
+    version that they were compared with."""
 
-    new: list[Product]
+    added: list[Product]
     changed: list[Product]
+    changes: list[dict[str, Any]]
     unchanged: int
+    categories: list[str]
+    groups: list[str]
 
-
-def difference(products: Sequence[Product], existing: dict[str, Product]) -> Difference:
-    """Compares with what the shop answered on `GET /api/products` (by SKU)."""
-    new = [entry for entry in products if entry["sku"] not in existing]
-    changed = [
-        entry
-        for entry in products
-        if (there := existing.get(entry["sku"])) is not None
-        and (there["title"], there["price"]) != (entry["title"], entry["price"])
-    ]
-    return Difference(new, changed, len(products) - len(new) - len(changed))
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.added or self.changed or self.categories or self.groups)
 
 
 def batch_key(kind: str, items: Sequence[Any]) -> str:
@@ -221,21 +137,85 @@ def batch_key(kind: str, items: Sequence[Any]) -> str:
     return f"{kind}:{digest[:32]}"
 
 
+async def compare(client: ShopClient, products: Sequence[Product]) -> Plan:
+    """Asks the shop what these products would change in it; nothing is changed."""
+    by_sku = {entry["sku"]: entry for entry in products}
+    added: list[Product] = []
+    changed: list[Product] = []
+    changes: list[dict[str, Any]] = []
+    unchanged = 0
+    for start in range(0, len(products), BATCH):
+        batch = list(products[start : start + BATCH])
+        found = (await client.call("POST", "/api/catalogue/difference", {"products": batch}))[0]
+        added += [by_sku[sku] for sku in found["added"]]
+        changes += found["changed"]
+        changed += [{**by_sku[item["sku"]], "version": item["version"]} for item in found["changed"]]
+        unchanged += found["unchanged"]
+    return Plan(
+        added,
+        changed,
+        changes,
+        unchanged,
+        await _missing(products, "category", {item["id"] for item in await _categories(client)}),
+        await _missing(products, "group", {item["id"] for item in await _groups(client)}),
+    )
+
+
+async def _missing(products: Sequence[Product], name: str, there: set[str]) -> list[str]:
+    return sorted({str(entry[name]) for entry in products if entry.get(name)} - there)
+
+
+async def _categories(client: ShopClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.call("GET", "/api/categories"))[0]["categories"]
+    return found
+
+
+async def _groups(client: ShopClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        page = (await client.call("GET", f"/api/groups?limit=200{after}"))[0]
+        found += page["groups"]
+        if page["next"] is None:
+            return found
+        after = f"&after={page['next']}"
+
+
+async def apply(client: ShopClient, plan: Plan, file: str) -> None:
+    """Does what the plan says, and nothing else: a product that was changed since the plan was made stays as it is, and the
+    import ends there. Categories and groups that the file names and the shop lacks are made, called as their ids."""
+    run = uuid7().hex
+    for name, ids, path in (("categories", plan.categories, "name"), ("groups", plan.groups, "title")):
+        entries = [{"id": item, path: called(item)} for item in ids]
+        for start in range(0, len(entries), BATCH):
+            batch = {name: entries[start : start + BATCH]}
+            await client.call("PUT", f"/api/{name}", batch, f"import:{name}:{run}:{start}")
+    for kind, entries in (("added", plan.added), ("changed", plan.changed)):
+        for start in range(0, len(entries), BATCH):
+            body = {"products": entries[start : start + BATCH], "reason": f"import of {file}"[:500]}
+            await client.call("PUT", "/api/products", body, f"import:{kind}:{run}:{start}")
+
+
 async def send_catalogue(
-    client: ShopClient, catalogue: Catalogue, *, stock_each: int | None, dry_run: bool
+    client: ShopClient,
+    catalogue: Catalogue,
+    *,
+    file: str = "a catalogue",
+    stock_each: int | None,
+    dry_run: bool,
+    agreed: Callable[[Plan], bool] = lambda _: True,
 ) -> dict[str, Any]:
-    """Sends what differs and books opening stock for new products that are counted. Returns the figures."""
-    found = difference(catalogue.products, await client.products())
+    """Sends what differs, if `agreed`, and books opening stock for new products that are counted. Returns the figures."""
+    plan = await compare(client, catalogue.products)
     stock = {
         entry["sku"]: catalogue.stock.get(entry["sku"], stock_each or 0)
-        for entry in found.new
+        for entry in plan.added
         if entry["tracks_stock"]
     }
     receipts = [{"sku": sku, "quantity": quantity} for sku, quantity in stock.items() if quantity > 0]
-    if not dry_run:
-        for entries in (found.new, found.changed):
-            for start in range(0, len(entries), BATCH):
-                await client.put_products(entries[start : start + BATCH])
+    apply_it = not dry_run and agreed(plan)
+    if apply_it:
+        await apply(client, plan, file)
         for start in range(0, len(receipts), BATCH):
             batch = receipts[start : start + BATCH]
             await client.staff(
@@ -244,12 +224,47 @@ async def send_catalogue(
                 batch_key("import:stock", batch),
             )
     return {
-        "new": len(found.new),
-        "changed": len(found.changed),
-        "unchanged": found.unchanged,
+        "new": len(plan.added),
+        "changed": len(plan.changed),
+        "unchanged": plan.unchanged,
+        "added": [entry["sku"] for entry in plan.added],
+        "changes": plan.changes,
+        "categories": plan.categories,
+        "groups": plan.groups,
         "stock_received": {"products": len(receipts), "units": sum(item["quantity"] for item in receipts)},
         "dry_run": dry_run,
+        "applied": apply_it,
     }
+
+
+def lines_of(plan: Plan, most: int) -> list[str]:
+    """The difference for people, at most so many products of each kind."""
+    lines = [f"  + category {name}" for name in plan.categories] + [
+        f"  + group {name}" for name in plan.groups
+    ]
+    for entry in plan.added[:most]:
+        lines.append(f"  + {entry['sku']}  {entry['title']}, {said(entry.get('price'))}")
+    if len(plan.added) > most:
+        lines.append(f"  + … and {len(plan.added) - most:,} more")
+    for item in plan.changes[:most]:
+        lines.append(f"  ~ {item['sku']}")
+        lines += [
+            f"      {change['field']}: {said(change['old'])} → {said(change['new'])}"
+            for change in item["changes"]
+        ]
+    if len(plan.changes) > most:
+        lines.append(f"  ~ … and {len(plan.changes) - most:,} more")
+    return lines
+
+
+def said(value: Any) -> str:
+    """A value for people, short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict) and value.keys() == {"amount", "currency"}:
+        return f"{amount_text(value['amount'], value['currency'])} {value['currency']}"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 # --- the command --------------------------------------------------------------------------------------------------
@@ -268,6 +283,7 @@ def import_group() -> None:
 @import_group.command(name="catalog")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Check the file and say what would change; change nothing.")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask before the difference is applied.")
 @click.option(
     "--stock", "stock_each", type=click.IntRange(0, STOCK_MAX), help="Receive so many of each new product."
 )
@@ -277,32 +293,56 @@ def import_group() -> None:
     type=click.Path(path_type=Path),
     help="Write every finding, line by line, to this file (JSON lines).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Figures and findings as one JSON document.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The difference, figures and findings as one JSON document."
+)
 def import_catalog_command(
-    file: Path, dry_run: bool, stock_each: int | None, url: str | None, findings: Path | None, as_json: bool
+    file: Path,
+    dry_run: bool,
+    yes: bool,
+    stock_each: int | None,
+    url: str | None,
+    findings: Path | None,
+    as_json: bool,
 ) -> None:
     """Take products and prices from FILE (CSV, or CSV compressed with gzip) into the shop.
 
     Two kinds of file are known by their header: the sales file "Online Retail" of the UCI repository
     (InvoiceNo,StockCode,…), from which each article gets its most frequent title and price, and a plain catalogue:
-    sku,title,price[,currency][,stock].
+    sku,title and any of price, currency, description, published, category, group, tax_category, weight_g, buyer_limit,
+    tracks_stock, images, attribute:NAME, stock. A column that is missing is left alone; an empty cell means nothing.
 
-    The whole file is checked first; a broken line is named and nothing is changed. A second import of the same file
-    changes nothing. Stock is left alone, except that new products receive the column `stock`, or --stock.
+    The whole file is checked first; broken lines are named and nothing is changed. Then the difference is shown (+ added,
+    ~ changed, old → new), and in a terminal you are asked before it is applied. A second import of the same file changes
+    nothing. Stock is left alone, except that new products receive the column `stock`, or --stock.
 
     \b
     Examples:
-      everopen import catalog online-retail-2010-12.csv --dry-run
-      everopen import catalog products.csv --stock 100
-      everopen import catalog products.csv.gz --json | jq .new
+      everopen import catalog products.csv --dry-run
+      everopen import catalog products.csv --stock 100 --yes
+      everopen import catalog online-retail-2010-12.csv.gz --json | jq .changes
     """
     catalogue = read_catalogue(file)
     if findings is not None:
         findings.write_bytes(b"".join(msgspec.json.encode(finding) + b"\n" for finding in catalogue.findings))
 
+    def agreed(plan: Plan) -> bool:
+        if as_json:
+            return True
+        for line in lines_of(plan, SHOWN):
+            click.echo(line)
+        if yes or plan.empty or not sys.stdin.isatty():
+            return True
+        return click.confirm("Apply this?", default=False)
+
     async def work() -> dict[str, Any]:
         async with ShopClient(find_url(url), operator_key=find_operator_key()) as client:
-            return await send_catalogue(client, catalogue, stock_each=stock_each, dry_run=dry_run)
+            if dry_run and not as_json:
+                for line in lines_of(await compare(client, catalogue.products), SHOWN):
+                    click.echo(line)
+            return await send_catalogue(
+                client, catalogue, file=file.name, stock_each=stock_each, dry_run=dry_run, agreed=agreed
+            )
 
     figures = asyncio.run(work())
     if as_json:
@@ -311,7 +351,7 @@ def import_catalog_command(
             json.dumps({**figures, "products": len(catalogue.products), "findings": odd}, ensure_ascii=False)
         )
         return
-    would = "would be " if dry_run else ""
+    would = "" if figures["applied"] else "would be "
     click.echo(f"{len(catalogue.products):,} products in {file}.")
     click.echo(
         f"{figures['new']:,} {would}new, {figures['changed']:,} {would}changed, {figures['unchanged']:,} unchanged."

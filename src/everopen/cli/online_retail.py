@@ -14,7 +14,7 @@ import io
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -133,16 +133,16 @@ def read_text(path: Path) -> str:
 
 
 def read_table(
-    path: Path, headers: Iterable[tuple[str, ...]]
+    path: Path, headers: Iterable[tuple[str, ...]], also: Callable[[tuple[str, ...]], bool] = lambda _: False
 ) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]:
-    """The header, which must be one of `headers`, and the rows as (line number, fields).
+    """The header, which must be one of `headers` or one that `also` takes, and the rows as (line number, fields).
 
     Rows are read lazily; each has as many fields as the header, and no field runs over the end of its line."""
     rows = _rows(path, read_text(path))
     accepted = list(headers)
     number, first = next(rows)
     header = tuple(first)
-    if header not in accepted:
+    if header not in accepted and not also(header):
         raise InputError(f"{path}, line {number}: {_about_header(first, accepted)}", _expected(accepted))
     return header, _checked(path, header, rows)
 

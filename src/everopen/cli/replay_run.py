@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from everopen.base.errors import EveropenError, InputError
-from everopen.cli.import_catalog import BATCH, Product, batch_key
+from everopen.cli.catalogue_file import Product
+from everopen.cli.import_catalog import BATCH, batch_key
 from everopen.cli.replay_client import Refused, ShopClient
 from everopen.cli.replay_plan import Correction, Plan, Refund, Sale, Step, body_of, key_of
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "audit": ("everopen.cli.audit", "audit_command"),
     "config": ("everopen.cli.settings", "config_command"),
     "import": ("everopen.cli.import_catalog", "import_group"),
+    "export": ("everopen.cli.export_catalog", "export_group"),
     "replay": ("everopen.cli.replay", "replay_command"),
     "bench": ("everopen.bench.commands", "bench_group"),
     "drill": ("everopen.drill.commands", "drill_group"),

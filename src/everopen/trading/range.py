@@ -131,8 +131,8 @@ class Category(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    parent: str | None
-    position: int
+    parent: str | None = None
+    position: int = 0
     path: list[str] = []
     products: int = 0
 

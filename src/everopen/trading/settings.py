@@ -113,6 +113,10 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     housekeeping_s: Annotated[
         float, msgspec.Meta(gt=0, description="How often keys, sessions and ended jobs are forgotten.")
     ] = 60.0
+    low_stock_s: Annotated[
+        float,
+        msgspec.Meta(gt=0, description="How often SKUs that came down to their threshold are announced."),
+    ] = 10.0
     jobs_poll_s: Annotated[
         float, msgspec.Meta(gt=0, description="How often a worker looks for due jobs.")
     ] = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,7 +21,9 @@ from everopen.trading.orders import (
     UnknownSku,
 )
 from everopen.trading.range import Put
-from everopen.trading.settings import TradingSettings
+
+if TYPE_CHECKING:
+    from everopen.trading.jobs.job import JobContext
 
 SQL = load_statements("everopen.trading", "stock.sql")
 
@@ -286,7 +288,7 @@ async def find_movements(
     ]
 
 
-async def announce_low_stock(primary: Primary, settings: TradingSettings) -> str:
+async def announce_low_stock(primary: Primary) -> str:
     """Announces `stock.low` for each SKU that has come down to its threshold, once per crossing. A job's round; says what it
     did. The threshold lies beside the stock row, so this locks nothing that orders wait for."""
 
@@ -298,3 +300,8 @@ async def announce_low_stock(primary: Primary, settings: TradingSettings) -> str
 
     low, above = await primary.run(look)
     return f"Announced {low} SKUs as low; {above} are above their threshold again."
+
+
+async def announce(context: JobContext) -> str:
+    """The job of it."""
+    return await announce_low_stock(context.primary)

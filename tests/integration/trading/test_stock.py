@@ -272,11 +272,7 @@ def test_low_stock_is_announced_once_per_crossing_however_many_look(shop: Shop) 
 
             async def look() -> int:
                 await asyncio.gather(
-                    *(
-                        stock.announce_low_stock(worker.primary, worker.settings)
-                        for worker in (one, two)
-                        for _ in range(5)
-                    )
+                    *(stock.announce_low_stock(worker.primary) for worker in (one, two) for _ in range(5))
                 )
                 return int(await shop.value("SELECT count(*) FROM outbox WHERE topic = 'stock.low'"))
 

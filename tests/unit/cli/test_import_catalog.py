@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from everopen.base.errors import InputError
+from everopen.cli import catalogue_file
 from everopen.cli.import_catalog import (
     Catalogue,
     catalogue_from,
-    difference,
     product,
     read_catalogue,
     shipped_file,
@@ -124,18 +127,83 @@ def test_wrong_columns_are_named(tmp_path: Path, text: str, sentence: str) -> No
     assert sentence in refused.value.cause
 
 
-def test_only_what_differs_is_sent() -> None:
-    existing = {
-        entry["sku"]: entry for entry in (product("A", "Tea", 100, "GBP"), product("B", "Old", 100, "GBP"))
-    }
-    wanted = [
-        product("A", "Tea", 100, "GBP"),
-        product("B", "New", 100, "GBP"),
-        product("C", "Milk", None, "GBP"),
+def test_every_wrong_line_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        read(
+            tmp_path,
+            "sku,title,price,published,category,weight_g\n"
+            "A,Tea,1,perhaps,,\nB,Tea,1,true,Not A Slug,\nC,Tea,1,true,tea,\nD,Tea,1,true,tea,heavy\nE,Tea,99999999999,true,,\n",
+        )
+    wrong = refused.value.cause.splitlines()
+    assert [line.partition(": ")[0].rpartition(" ")[2] for line in wrong] == ["2", "3", "5", "6"]
+    assert "neither true nor false" in wrong[0]
+    assert "`category` must be made of lower-case letters" in wrong[1]
+
+
+def test_a_column_that_is_missing_is_left_alone_and_an_empty_cell_is_nothing(tmp_path: Path) -> None:
+    assert read(tmp_path, "sku,title\nA,Tea\n").products == [
+        {"sku": "A", "title": "Tea", "tracks_stock": True}
     ]
-    found = difference(wanted, existing)
-    assert ([e["sku"] for e in found.new], [e["sku"] for e in found.changed], found.unchanged) == (
-        ["C"],
-        ["B"],
-        1,
+    found = read(tmp_path, "sku,title,category,attribute:colour,images\nA,Tea,,,\n").products
+    assert found == [
+        {"sku": "A", "title": "Tea", "tracks_stock": True, "category": None, "images": [], "attributes": {}}
+    ]
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
+WORDS = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,10}", fullmatch=True)
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=":\u2028\u2029"),
+    min_size=1,
+    max_size=10,
+)
+VALUES = st.lists(
+    st.text(
+        st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"),
+        min_size=1,
+        max_size=10,
+    ),
+    min_size=1,
+    max_size=3,
+    unique=True,
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "sku": NAMES,
+                "title": TEXTS,
+                "price": st.none()
+                | st.builds(lambda n: {"amount": n, "currency": "GBP"}, st.integers(0, 10**10)),
+                "description": st.just("") | TEXTS,
+                "published": st.booleans(),
+                "category": st.none() | WORDS,
+                "group": st.none() | WORDS,
+                "tax_category": st.none() | WORDS,
+                "weight_g": st.none() | st.integers(0, 10**9),
+                "buyer_limit": st.none() | st.integers(1, 10**6),
+                "tracks_stock": st.booleans(),
+                "images": st.lists(
+                    st.from_regex(r"https://i\.example/[a-z|\\?=,é]{1,10}", fullmatch=True).filter(
+                        lambda text: "\\" not in text
+                    ),
+                    max_size=2,
+                ),
+                "attributes": st.dictionaries(NAMES, VALUES, max_size=3),
+            }
+        ),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda entry: entry["sku"],
     )
+)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_written_catalogue_reads_back_as_it_was(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
+    found = read(tmp_path, catalogue_file.write(entries, "GBP"))
+    if not any(entry["attributes"] for entry in entries):
+        entries = [
+            {name: value for name, value in entry.items() if name != "attributes"} for entry in entries
+        ]
+    assert found.products == entries

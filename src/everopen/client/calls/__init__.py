@@ -2,6 +2,8 @@
 
 from everopen.client.calls.carts import CartsCalls
 from everopen.client.calls.catalogue import CatalogueCalls
+from everopen.client.calls.events import EventsCalls
+from everopen.client.calls.jobs import JobsCalls
 from everopen.client.calls.orders import OrdersCalls
 from everopen.client.calls.people import PeopleCalls
 from everopen.client.calls.pricing import PricingCalls
@@ -16,6 +18,8 @@ from everopen.client.calls.tax_shipping import TaxShippingCalls
 class Calls(
     CartsCalls,
     CatalogueCalls,
+    EventsCalls,
+    JobsCalls,
     OrdersCalls,
     PeopleCalls,
     PricingCalls,

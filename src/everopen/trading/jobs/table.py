@@ -6,7 +6,7 @@ no money moved. Deliveries of events neither: a subscriber's row holds its posit
 
 from __future__ import annotations
 
-from everopen.trading import housekeeping
+from everopen.trading import housekeeping, stock
 from everopen.trading.events import relay
 from everopen.trading.jobs.job import Job
 from everopen.trading.people.desk import forget_people
@@ -17,6 +17,7 @@ JOBS: dict[str, Job] = {
         Job("forget", housekeeping.forget, every_s=lambda settings: settings.housekeeping_s),
         Job("forget-people", forget_people, every_s=lambda settings: settings.housekeeping_s),
         Job("forget-events", relay.forget_events, every_s=lambda settings: settings.housekeeping_s),
+        Job("announce-low-stock", stock.announce, every_s=lambda settings: settings.low_stock_s),
     )
 }
 """Name to job. The name is in rows: it may not change its meaning."""
