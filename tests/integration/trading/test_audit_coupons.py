@@ -18,7 +18,6 @@ TAMPERINGS = {
     "coupon_uses_match_orders": "UPDATE coupon_uses SET order_id = gen_random_uuid()",
     "coupons_count_their_uses": "UPDATE coupons SET used = used - 1 WHERE used > 0",
     "coupons_within_customer_limits": "UPDATE coupon_uses SET customer = 'ann'",
-    "quotes_match_lines": "UPDATE order_lines SET discount = discount - 1 WHERE discount > 0",
 }
 MORE = {
     "a use that no order has": (
@@ -36,8 +35,12 @@ MORE = {
         "coupons_count_their_uses",
         "ALTER TABLE coupons DROP CONSTRAINT coupons_used_within_limit; UPDATE coupons SET limit_total = 1",
     ),
+    "a quote of another discount": (
+        "orders_have_lines",
+        """UPDATE orders SET quote = jsonb_set(quote, '{discount}', '1')""",
+    ),
     "a quote of other goods": (
-        "quotes_match_lines",
+        "orders_have_lines",
         """UPDATE orders SET quote = jsonb_set(quote, '{goods}', '1')""",
     ),
 }

@@ -37,11 +37,19 @@ def price(basket: Basket, rules: Rules, at: datetime) -> Quote | Refused:
     pool = Pool(lines, rules.terms.rounding, None if method is None else method.code, shipping)
     applied = _promote(pool, basket.currency, goods, coupons, rules, at)
 
+    included, rounding = rules.terms.prices_include_tax, rules.terms.rounding
+    rates: dict[str, int] = {}
+
+    def rate_bp_of(category: str) -> int:
+        if category not in rates:
+            rates[category] = rate_of(rules, country, category, at)
+        return rates[category]
+
     quoted: list[QuotedLine] = [_NO_LINE] * len(lines)
     tax = 0
     for place, line, left in zip(order, lines, pool.left, strict=True):
-        rate_bp = rate_of(rules, country, line.tax_category or STANDARD, at)
-        line_tax = tax_of(left, rate_bp, rules.terms.prices_include_tax, rules.terms.rounding)
+        rate_bp = rate_bp_of(line.tax_category or STANDARD)
+        line_tax = tax_of(left, rate_bp, included, rounding)
         tax += line_tax
         quoted[place] = QuotedLine(
             line.sku,
@@ -53,11 +61,10 @@ def price(basket: Basket, rules: Rules, at: datetime) -> Quote | Refused:
         )
     shipping_tax = 0
     if method is not None:
-        rate_bp = rate_of(rules, country, method.tax_category, at)
-        shipping_tax = tax_of(pool.shipping, rate_bp, rules.terms.prices_include_tax, rules.terms.rounding)
+        shipping_tax = tax_of(pool.shipping, rate_bp_of(method.tax_category), included, rounding)
     tax += shipping_tax
     discount = goods - sum(pool.left)
-    tax_added = not rules.terms.prices_include_tax
+    tax_added = not included
     by_promotion = {coupon.promotion_id: coupon.id for coupon in coupons}
     return Quote(
         currency=basket.currency,
@@ -210,4 +217,6 @@ def rate_of(rules: Rules, country: str | None, tax_category: str, at: datetime) 
 
 def tax_of(amount: int, rate_bp: int, included: bool, rounding: Rounding) -> int:
     """The tax in an amount, or on top of it."""
+    if not rate_bp:
+        return 0
     return divide(amount * rate_bp, WHOLE_BP + rate_bp if included else WHOLE_BP, rounding)

@@ -94,13 +94,16 @@ SELECT format('order %s is %s, its charge %s of %s is %s', o.id, o.status, i.amo
            END;
 
 -- name: orders_have_lines
--- Each order's total is the sum of its lines less discounts, with its shipping and added tax, its tax is that of its parts, and it has lines.
-SELECT format('order %s: total %s, lines %s, shipping %s, tax %s, of lines %s', coalesce(o.id, l.order_id), o.total, l.amount, o.shipping, o.tax, l.tax)
+-- Each order's total is the sum of its lines less discounts, with its shipping and added tax, its tax is that of its parts, it has lines, and its quote says the same of them.
+SELECT format('order %s: total %s, lines %s, shipping %s, tax %s, of lines %s, quote %s', coalesce(o.id, l.order_id), o.total, l.amount, o.shipping, o.tax, l.tax, o.quote)
   FROM orders o
-  FULL JOIN (SELECT order_id, sum(quantity * unit_price - coalesce(discount, 0)) AS amount, sum(coalesce(tax, 0)) AS tax
+  FULL JOIN (SELECT order_id, sum(quantity * unit_price - coalesce(discount, 0)) AS amount, sum(coalesce(tax, 0)) AS tax,
+                    coalesce(sum(discount), 0) AS discount
                FROM order_lines GROUP BY order_id) l ON l.order_id = o.id
  WHERE o.total IS DISTINCT FROM l.amount + coalesce(o.shipping, 0) + CASE WHEN o.tax_added THEN coalesce(o.tax, 0) ELSE 0 END
-    OR coalesce(o.tax, 0) <> l.tax + coalesce(o.shipping_tax, 0);
+    OR coalesce(o.tax, 0) <> l.tax + coalesce(o.shipping_tax, 0)
+    OR (o.quote ->> 'discount')::bigint <> l.discount
+    OR (o.quote ->> 'goods')::bigint <> l.amount + l.discount;
 
 -- name: keys_match_orders
 -- Each order has one idempotency key (until keys are forgotten), and each key an order: nothing acknowledged is lost or doubled.

@@ -22,12 +22,3 @@ SELECT format('coupon %s: %s uses of one customer, limit %s', c.code, count(*), 
   FROM coupon_uses u JOIN coupons c ON c.id = u.coupon_id
  WHERE c.limit_per_customer IS NOT NULL
  GROUP BY c.id, u.customer HAVING count(*) > c.limit_per_customer;
-
--- name: quotes_match_lines
--- What an order's quote says of its goods and discounts is what stands on its lines.
-SELECT format('order %s: quote says goods %s less %s, lines %s less %s', o.id, o.quote -> 'goods', o.quote -> 'discount', l.goods, l.discount)
-  FROM orders o
-  LEFT JOIN LATERAL (SELECT sum(x.quantity * x.unit_price) AS goods, coalesce(sum(x.discount), 0) AS discount
-                       FROM order_lines x WHERE x.order_id = o.id) l ON true
- WHERE o.quote IS NOT NULL
-   AND ((o.quote ->> 'goods')::bigint, (o.quote ->> 'discount')::bigint) IS DISTINCT FROM (l.goods, l.discount);
