@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from everopen.base.errors import EveropenError
+from everopen.bench.audit import AuditSettings, bench_audit, print_audit
 from everopen.bench.failover import FailoverSettings, bench_failover, print_failover
 from everopen.bench.orders import OrdersSettings, bench_orders, print_orders
 from everopen.bench.plain import PlainSettings, bench_plain, print_plain
@@ -270,6 +271,22 @@ def trading_command(as_json: bool, **options: Any) -> None:
       everopen bench trading --buyers 64 --rounds 1 --kills 0 --profile
     """
     _finish(bench_trading(TradingSettings(**options), open_screen(stderr=True)), as_json, print_trading)
+
+
+@bench_group.command("audit")
+@click.option("--orders", type=click.IntRange(1, 100_000_000), default=1_000_000, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Audits.")
+@click.option("--keep", is_flag=True, help="Keep the scratch home (its logs).")
+@click.option("--json", "as_json", is_flag=True, help="All figures as one JSON document.")
+def audit_command(as_json: bool, **options: Any) -> None:
+    """How long `everopen audit` takes over so many orders, placed and paid for real (a million take some ten minutes).
+
+    \b
+    Examples:
+      everopen bench audit
+      everopen bench audit --orders 100000 --rounds 1
+    """
+    _finish(bench_audit(AuditSettings(**options), open_screen(stderr=True)), as_json, print_audit)
 
 
 def _finish(figures: dict[str, Any], as_json: bool, show: Any) -> None:

@@ -8,6 +8,7 @@ Used by the `audit` command, by drills and by tests, so that there is one meanin
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -38,6 +39,8 @@ class Check(msgspec.Struct, frozen=True):
     name: str
     ok: bool
     detail: str
+    seconds: float = 0.0
+    """How long the look took."""
 
 
 class AuditReport(msgspec.Struct, frozen=True):
@@ -61,8 +64,9 @@ async def run(
         checks = []
         for name in CHECKS:
             arguments = [idempotency_days * 86_400 - 60.0] if "$1" in SQL[name] else []
+            begun = time.monotonic()
             rows = await connection.fetch(f"{SQL[name]} LIMIT {SHOWN + 1}", *arguments)
-            checks.append(_check(name, [row[0] for row in rows]))
+            checks.append(_check(name, [row[0] for row in rows], round(time.monotonic() - begun, 3)))
         counts: dict[str, int] = dict(await connection.fetchrow(SQL["counts"]))  # type: ignore[arg-type]
     after = await _read(books)
     if books is not None:
@@ -70,11 +74,11 @@ async def run(
     return AuditReport(all(check.ok for check in checks), tuple(checks), counts)
 
 
-def _check(name: str, wrong: list[str]) -> Check:
+def _check(name: str, wrong: list[str], seconds: float) -> Check:
     if not wrong:
-        return Check(name, True, SQL.descriptions[name])
+        return Check(name, True, SQL.descriptions[name], seconds)
     more = " and more" if len(wrong) > SHOWN else ""
-    return Check(name, False, "; ".join(wrong[:SHOWN]) + more)
+    return Check(name, False, "; ".join(wrong[:SHOWN]) + more, seconds)
 
 
 async def _read(books: Callable[[], Awaitable[Books]] | None) -> Books | OSError | None:
