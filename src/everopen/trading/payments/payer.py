@@ -95,7 +95,8 @@ class Payer:
                 self.counters["payments_left_total"] += 1
                 continue  # its lease ends, and then it is claimed
             movement = Movement(order.id, order.id, order.total, order.currency, request.token)
-            self._queue.append(Intent(movement, "charge", request.provider, "placed", 0, 0.0, until_s))
+            kind = "charge" if request.capture == "automatic" else "authorise"
+            self._queue.append(Intent(movement, kind, request.provider, "placed", 0, 0.0, until_s))
         self._work.set()
 
     def _until_s(self) -> float:

@@ -3,10 +3,12 @@
 SELECT settle_payments($1, $2, $3);
 
 -- name: postpone_payments
--- The outcome is unknown: ask again later.
+-- The outcome is unknown: ask again later. (One that is being settled right now is left alone: whoever settles locks in
+-- another order, and waiting for each other they would deadlock.)
 UPDATE payment_intents
    SET status = 'unknown', next_attempt_at = now() + make_interval(secs => ($2::float8[])[array_position($1::uuid[], id)])
- WHERE id = ANY ($1::uuid[]) AND status IN ('pending', 'unknown');
+ WHERE id IN (SELECT p.id FROM payment_intents p
+               WHERE p.id = ANY ($1::uuid[]) AND p.status IN ('pending', 'unknown') FOR NO KEY UPDATE SKIP LOCKED);
 
 -- name: claim_payments
 -- Takes up payments that are due, for the length of a lease; others skip them.
