@@ -61,6 +61,7 @@ def viewed(order: trading.OrderView) -> OrderAnswer:
         order.placed_at,
         order.reference,
         Money(order.refunded, order.currency),
+        order.paid_at,
     )
 
 

@@ -265,6 +265,8 @@ class OrderAnswer(Struct, frozen=True):
     reference: str | None = None
     refunded: Money | UnsetType = UNSET
     """What was promised back so far (`GET` only)."""
+    paid_at: datetime | UnsetType | None = UNSET
+    """When its money was captured; it stays when all is given back later (`GET` only)."""
     discount: Money | UnsetType = UNSET
     """Off the goods; part of the lines' amounts. Like what follows, only where the shop's rules applied to the order."""
     tax: TaxAnswer | UnsetType = UNSET

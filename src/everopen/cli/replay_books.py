@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from everopen.cli.replay_plan import Books, Correction, Credit, Figures, FileTotals, Refund, Sale
-from everopen.cli.replay_run import Done, Failed
+from everopen.cli.replay_run import Done, Failed, was_paid
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ def shop_books(done: Iterable[Done], orders: Sequence[dict[str, Any]]) -> Books:
     """What the shop says: orders as it shows them now, refunds and credits as it answered them."""
     sales = Figures()
     for order in orders:
-        if order["status"] == "paid":
+        if was_paid(order):
             sales += Figures(1, sum(line["quantity"] for line in order["lines"]), order["total"]["amount"])
     columns = {Refund: Figures(), Credit: Figures(), Correction: Figures()}
     for entry in done:
@@ -68,7 +68,7 @@ def shop_books(done: Iterable[Done], orders: Sequence[dict[str, Any]]) -> Books:
 
 def invoices_in_shop(done: Iterable[Done], failed: Iterable[Failed], orders: Sequence[dict[str, Any]]) -> int:
     """Invoices that the shop holds in full: each of the documents that it became is there, and paid if it is a sale."""
-    paid = {order["id"] for order in orders if order["status"] == "paid"}
+    paid = {order["id"] for order in orders if was_paid(order)}
     held: set[str] = set()
     lacking = {entry.step.reference.partition("/")[0] for entry in failed}
     for entry in done:

@@ -142,7 +142,12 @@ async def _paid_order(client: ShopClient, sale: asyncio.Future[str | None] | Non
     order_id = None if sale is None else await sale
     if order_id is None:
         return None
-    return order_id if (await settled(client, order_id))["status"] == "paid" else None
+    return order_id if was_paid(await settled(client, order_id)) else None
+
+
+def was_paid(order: dict[str, Any]) -> bool:
+    """Whether an order (as the shop shows it) is a sale. One that was given back entirely is cancelled, and was one."""
+    return order["status"] == "paid" or order.get("paid_at") is not None
 
 
 async def settled(client: ShopClient, order_id: str) -> dict[str, Any]:

@@ -149,7 +149,9 @@ def _order(order_id: str, reply: Reply) -> FoundOrder | None:
         raise EveropenError(f"Order {order_id} can't be looked at: the shop answered {reply.status}.")
     order = msgspec.json.decode(reply.body)
     lines = by_sku((line["sku"], line["quantity"]) for line in order["lines"])
-    return FoundOrder(order["status"], int(order["total"]["amount"]), lines)
+    # A paid order that was given back entirely is cancelled; to a drill it is still a sale, and its refund another event.
+    given_back = order["status"] == "cancelled" and order.get("paid_at") is not None
+    return FoundOrder("paid" if given_back else order["status"], int(order["total"]["amount"]), lines)
 
 
 NO_SUCH_SKU = "drill: no such product"

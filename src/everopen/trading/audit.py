@@ -26,6 +26,7 @@ SQL = load_statements(
     "audit_range.sql",
     "audit_coupons.sql",
     "audit_events.sql",
+    "audit_lifecycle.sql",
 )
 """One file per subject: its name here, and its checks count."""
 CHECKS = tuple(name for name in SQL.names() if name != "counts")

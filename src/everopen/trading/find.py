@@ -94,6 +94,7 @@ async def find_order(primary: Primary, order_id: UUID) -> OrderView | None:
         email=first["email"],
         placed_at=first["placed_at"],
         reference=first["reference"],
+        paid_at=first["paid_at"],
         extras=_extras(rows),
     )
 

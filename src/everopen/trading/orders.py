@@ -227,7 +227,8 @@ Outcome = (
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as it is now. `refunded` is what was promised back to the customer so far."""
+    """An order as it is now. `refunded` is what was promised back to the customer so far; `paid_at` is None as long as its
+    money was not captured."""
 
     id: UUID
     status: OrderStatus
@@ -238,6 +239,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     email: str
     placed_at: datetime
     reference: str | None
+    paid_at: datetime | None = None
     extras: Extras | None = None
 
 
@@ -246,9 +248,10 @@ class NotFound(msgspec.Struct, frozen=True):
 
 
 class WrongState(msgspec.Struct, frozen=True):
-    """The order's state doesn't allow this; `status` says which one it is in."""
+    """The order's state doesn't allow this; `status` says which one it is in, `why` what stands against it."""
 
     status: str
+    why: str = ""
 
 
 class TooMuch(msgspec.Struct, frozen=True):
@@ -277,6 +280,10 @@ class Refunded(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     reference: str | None
     created_at: datetime
+    shipping: int = 0
+    """Of the amount: what was charged for shipping."""
+    tax: int = 0
+    """Of the amount: all tax."""
     replayed: bool = False
 
 

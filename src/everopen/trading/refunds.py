@@ -1,4 +1,4 @@
-"""Giving back: refunds of paid orders, cancellations of unpaid ones, stand-alone credits.
+"""Giving back: refunds of paid orders, cancellations of unpaid ones and of pieces that were not sent, stand-alone credits.
 
 Each is one transaction, found again by its key. The provider is not called here: a refund leaves an intent, and the
 payer carries it out with the same machinery as a charge."""
@@ -31,8 +31,10 @@ from everopen.trading.orders import (
     Unpriced,
     WrongState,
 )
+from everopen.trading.states import RESERVING
 
 SQL = load_statements("everopen.trading", "refunds.sql")
+WHOLE_ONLY = "it is not paid yet, and can only be cancelled as a whole (leave the lines out)"
 
 
 async def refund(
@@ -46,16 +48,43 @@ async def refund(
     restock: bool,
     reason: str,
     reference: str | None = None,
+    shipping: bool = False,
+    actor: str = "staff",
 ) -> RefundOutcome:
-    """Refunds lines of a paid order at the price they were sold for; no lines means all that is left. Never more than
-    was sold and not yet given back. WrongState("placed") means that payment is still under way: try again later."""
+    """Refunds lines of a paid order with their share of discount and tax; no lines means all that is left. Never more than
+    was sold and not yet given back. `shipping`: what was charged for it too. WrongState("placed") means that payment is
+    still under way: try again later."""
     arguments = (
         uuid7(), order_id, key, fingerprint, [line.sku for line in lines], [line.quantity for line in lines],
-        restock, reason, reference,
+        restock, reason, reference, shipping, actor,
     )  # fmt: skip
+    return await _give_back(primary, "refund_order", *arguments)
 
+
+async def cancel_pieces(
+    primary: Primary,
+    order_id: UUID,
+    lines: Sequence[RefundLine],
+    *,
+    key: str,
+    fingerprint: bytes,
+    reason: str,
+    actor: str = "staff",
+) -> RefundOutcome:
+    """Takes pieces of a paid order back that have not left the house: they go on the shelf again and are refunded. Of an
+    unpaid order there is nothing to refund: WrongState, it can be cancelled as a whole."""
+    arguments = (
+        uuid7(), order_id, key, fingerprint, [line.sku for line in lines], [line.quantity for line in lines], reason, actor,
+    )  # fmt: skip
+    outcome = await _give_back(primary, "cancel_pieces", *arguments)
+    if isinstance(outcome, WrongState):
+        return WrongState(outcome.status, WHOLE_ONLY if outcome.status in RESERVING else "")
+    return outcome
+
+
+async def _give_back(primary: Primary, statement: str, *arguments: Any) -> RefundOutcome:
     async def work(connection: Connection) -> tuple[Any, Refunded | None]:
-        row: Any = await connection.fetchrow(SQL["refund_order"], *arguments)
+        row: Any = await connection.fetchrow(SQL[statement], *arguments)
         return row, await _facts(connection, row)
 
     row, done = await primary.run(work)
@@ -74,7 +103,7 @@ async def refund(
             return WrongState(row["detail"])
         case 11:
             return TooMuch(row["detail"], row["refundable"], row["requested"])
-    raise InvariantBroken(f"refund_order answered {row['code']}.")
+    raise InvariantBroken(f"{statement} answered {row['code']}.")
 
 
 async def credit(
@@ -117,12 +146,12 @@ async def credit(
 
 
 async def cancel(
-    primary: Primary, order_id: UUID, *, key: str, fingerprint: bytes, reason: str
+    primary: Primary, order_id: UUID, *, key: str, fingerprint: bytes, reason: str, actor: str = "staff"
 ) -> CancelOutcome:
     """Takes an order back that is not paid yet and releases its stock. If its payment turns out to have gone through,
     it is given back by itself."""
     row: Any = await primary.run(
-        lambda connection: connection.fetchrow(SQL["cancel_order"], order_id, key, fingerprint, reason)
+        lambda connection: connection.fetchrow(SQL["cancel_order"], order_id, key, fingerprint, reason, actor)
     )
     match row["code"]:
         case 0 | 1:
@@ -151,12 +180,15 @@ async def _facts(connection: Connection, answer: Any) -> Refunded | None:
                 row["title"],
                 row["quantity"],
                 row["unit_price"],
-                row["quantity"] * row["unit_price"],
+                row["line_amount"],
             )
             for row in rows
+            if row["sku"] is not None
         ),
         reason=first["reason"],
         reference=first["reference"],
         created_at=first["created_at"],
+        shipping=first["shipping"],
+        tax=first["tax"],
         replayed=answer["code"] == 1,
     )

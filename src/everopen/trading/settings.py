@@ -110,6 +110,50 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             description="A cart that was not changed for so long, and has no session any more, is forgotten.",
         ),
     ] = 90.0
+    seller_name: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=200, description="Who sells, as invoices say it.")
+    ] = "Everopen"
+    seller_address: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=500, description="The seller's address on invoices, lines separated by line feeds."
+        ),
+    ] = ""
+    seller_tax_number: Annotated[
+        str, msgspec.Meta(max_length=60, description="The seller's tax number on invoices.")
+    ] = ""
+    invoice_series: Annotated[
+        str,
+        msgspec.Meta(pattern="^[A-Z0-9]{1,12}$", description="What the numbers of invoices begin with."),
+    ] = "INV"
+    credit_note_series: Annotated[
+        str,
+        msgspec.Meta(pattern="^[A-Z0-9]{1,12}$", description="What the numbers of credit notes begin with."),
+    ] = "CRN"
+    documents_s: Annotated[
+        float, msgspec.Meta(gt=0, description="How often invoices and credit notes are issued.")
+    ] = 30.0
+    documents_max: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            description="Most invoices of one round: after a rush they come little by little, beside the orders.",
+        ),
+    ] = 10_000
+    complete_after_days: Annotated[
+        float,
+        msgspec.Meta(gt=0, description="What has been on its way for so long counts as arrived."),
+    ] = 14.0
+    return_days: Annotated[
+        float,
+        msgspec.Meta(gt=0, description="How long after the last parcel a customer may ask for a return."),
+    ] = 30.0
+    returns_unsent: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Take returns of paid orders of which no shipment was recorded; for shops that hand goods over."
+        ),
+    ] = False
     housekeeping_s: Annotated[
         float, msgspec.Meta(gt=0, description="How often keys, sessions and ended jobs are forgotten.")
     ] = 60.0

@@ -67,6 +67,7 @@ class Shop:
             "payer_poll_s": 0.05,
             "payer_settle_pause_ms": 1.0,
             "payer_timeout_s": 1.0,
+            "documents_s": 1e9,  # tests issue documents themselves
         }
         trading = Trading(
             TradingSettings(**{**defaults, **settings}),

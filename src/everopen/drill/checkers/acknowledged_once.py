@@ -7,7 +7,15 @@ from everopen.drill.evidence import Evidence, by_sku
 
 name = "acknowledged_once"
 description = "Every acknowledged order exists once, with the lines and the total that its client was told."
-AUDIT = ("keys_match_orders", "orders_have_lines", "references_are_unique")
+AUDIT = (
+    "keys_match_orders",
+    "orders_have_lines",
+    "references_are_unique",
+    "orders_follow_the_table",
+    "documents_have_no_gaps",
+    "paid_orders_have_invoices",
+    "refunds_have_credit_notes",
+)
 
 
 def check(evidence: Evidence) -> Verdict:

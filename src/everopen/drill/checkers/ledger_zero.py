@@ -16,6 +16,7 @@ AUDIT = (
     "payments_back_have_reasons",
     "refunds_within_sales",
     "audit_log_is_chained",
+    "refunds_within_charges",
 )
 
 

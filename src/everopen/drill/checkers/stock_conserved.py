@@ -10,7 +10,13 @@ from everopen.drill.linear_history import registers
 
 name = "stock_conserved"
 description = "What is available is what there was, less what was sold, plus what came back."
-AUDIT = ("on_hand_matches_movements", "stock_for_each_product", "returns_match_refunds")
+AUDIT = (
+    "on_hand_matches_movements",
+    "stock_for_each_product",
+    "returns_match_refunds",
+    "shipments_within_sales",
+    "returns_were_inspected",
+)
 
 
 def check(evidence: Evidence) -> Verdict:

@@ -6,7 +6,7 @@ no money moved. Deliveries of events neither: a subscriber's row holds its posit
 
 from __future__ import annotations
 
-from everopen.trading import housekeeping, stock
+from everopen.trading import housekeeping, invoices, shipments, stock
 from everopen.trading.events import relay
 from everopen.trading.jobs.job import Job
 from everopen.trading.people.desk import forget_people
@@ -18,6 +18,16 @@ JOBS: dict[str, Job] = {
         Job("forget-people", forget_people, every_s=lambda settings: settings.housekeeping_s),
         Job("forget-events", relay.forget_events, every_s=lambda settings: settings.housekeeping_s),
         Job("announce-low-stock", stock.announce, every_s=lambda settings: settings.low_stock_s),
+        Job(
+            "documents",
+            lambda context: invoices.issue_documents(context.primary, context.settings),
+            every_s=lambda settings: settings.documents_s,
+        ),
+        Job(
+            "arrivals",
+            lambda context: shipments.complete_shipped(context.primary, context.settings),
+            every_s=lambda settings: 3600.0,
+        ),
     )
 }
 """Name to job. The name is in rows: it may not change its meaning."""

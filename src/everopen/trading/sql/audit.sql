@@ -15,7 +15,7 @@ SELECT format('%s: tracks stock %s, shelf %s', p.sku, p.tracks_stock, s.sku_id I
 SELECT format('%s: reserved %s, open orders hold %s', p.sku, s.reserved, coalesce(l.quantity, 0))
   FROM stock s JOIN products p ON p.id = s.sku_id
   LEFT JOIN (SELECT sku_id, sum(quantity) AS quantity FROM order_lines l JOIN orders o ON o.id = l.order_id
-              WHERE o.status = 'placed' AND l.tracked GROUP BY sku_id) l USING (sku_id)
+              WHERE o.status IN ('placed', 'authorised') AND l.tracked GROUP BY sku_id) l USING (sku_id)
  WHERE s.reserved <> coalesce(l.quantity, 0);
 
 -- name: on_hand_matches_movements
@@ -29,13 +29,15 @@ SELECT format('SKU id %s: on hand %s, movements %s', coalesce(s.sku_id, m.sku_id
 SELECT format('SKU id %s: left the shelf %s, paid for %s', coalesce(m.sku_id, l.sku_id), coalesce(m.sold, 0), coalesce(l.quantity, 0))
   FROM (SELECT sku_id, -sum(delta) AS sold FROM stock_movements WHERE kind = 'sale' GROUP BY sku_id) m
   FULL JOIN (SELECT sku_id, sum(quantity) AS quantity FROM order_lines l JOIN orders o ON o.id = l.order_id
-              WHERE o.status = 'paid' AND l.tracked GROUP BY sku_id) l USING (sku_id)
+              WHERE l.tracked AND (o.status IN ('paid', 'partly_shipped', 'shipped', 'completed', 'returned')
+                               OR (o.status = 'cancelled' AND o.id IN (SELECT order_id FROM order_history WHERE from_status = 'paid')))
+              GROUP BY sku_id) l USING (sku_id)
  WHERE coalesce(m.sold, 0) <> coalesce(l.quantity, 0);
 
 -- name: returns_match_refunds
 -- The goods that came back to the shelf are those of the refunds and credits that say so.
 SELECT format('SKU id %s: came back %s, refunds say %s', coalesce(m.sku_id, l.sku_id), coalesce(m.delta, 0), coalesce(l.quantity, 0))
-  FROM (SELECT sku_id, sum(delta) AS delta FROM stock_movements WHERE kind = 'return' GROUP BY sku_id) m
+  FROM (SELECT sku_id, sum(delta) AS delta FROM stock_movements WHERE kind IN ('return', 'cancellation') GROUP BY sku_id) m
   FULL JOIN (SELECT sku_id, sum(quantity) AS quantity FROM refund_lines WHERE restocked GROUP BY sku_id) l USING (sku_id)
  WHERE coalesce(m.delta, 0) <> coalesce(l.quantity, 0);
 
@@ -59,7 +61,9 @@ SELECT format('order %s (%s): total %s, posted %s, captured %s, released %s', co
  WHERE (e.placed, e.placed_rows, e.captured, e.released) IS DISTINCT FROM (
            o.total, 2,
            CASE WHEN i.status = 'captured' THEN o.total ELSE 0 END,
-           CASE WHEN o.status IN ('declined', 'cancelled') THEN o.total ELSE 0 END);
+           CASE WHEN o.status = 'declined'
+                  OR (o.status = 'cancelled' AND o.id NOT IN (SELECT order_id FROM order_history WHERE from_status = 'paid'))
+                THEN o.total ELSE 0 END);
 
 -- name: ledger_matches_refunds
 -- The ledger posts each refund and credit once, and its payment once the provider has paid it.
@@ -68,7 +72,7 @@ SELECT format('refund %s: amount %s, posted %s, paid %s, posted %s', x.id, x.amo
                CASE WHEN i.status = 'refunded' THEN i.amount ELSE 0 END AS paid
           FROM refunds r FULL JOIN (SELECT * FROM payment_intents WHERE kind = 'refund') i ON i.id = r.id) x
   FULL JOIN (SELECT refund_id,
-                    coalesce(sum(amount) FILTER (WHERE event IN ('refund', 'credit') AND account = 'returns'), 0) AS promised,
+                    coalesce(-sum(amount) FILTER (WHERE event IN ('refund', 'credit') AND account IN ('receivable', 'customer_credit')), 0) AS promised,
                     coalesce(-sum(amount) FILTER (WHERE event = 'refund_paid' AND account = 'cash'), 0) AS paid
                FROM ledger_entries WHERE refund_id IS NOT NULL GROUP BY refund_id) e ON e.refund_id = x.id
  WHERE (x.amount, x.paid) IS DISTINCT FROM (coalesce(e.promised, 0), coalesce(e.paid, 0));
@@ -87,11 +91,11 @@ SELECT format('order %s is %s, its charge %s of %s is %s', o.id, o.status, i.amo
  WHERE i.id IS NULL OR i.kind NOT IN ('charge', 'authorise') OR i.amount <> o.total OR i.order_id <> o.id
     OR NOT CASE o.status
            WHEN 'placed' THEN i.status IN ('pending', 'unknown')
-           WHEN 'paid' THEN i.status = 'captured'
-           WHEN 'declined' THEN i.status = 'declined'
-           ELSE i.status <> 'captured' OR i.amount = 0
+           WHEN 'cancelled' THEN i.status <> 'captured' OR i.amount = 0
+                OR o.id IN (SELECT order_id FROM order_history WHERE from_status = 'paid')
                 OR EXISTS (SELECT FROM payment_intents r WHERE r.order_id = o.id AND r.kind = 'refund' AND r.amount = i.amount)
-           END;
+           WHEN 'declined' THEN i.status = 'declined'
+           ELSE i.status = 'captured' END;
 
 -- name: orders_have_lines
 -- Each order's total is the sum of its lines less discounts, with its shipping and added tax, its tax is that of its parts, it has lines, and its quote says the same of them.
@@ -132,9 +136,9 @@ SELECT format('order %s line %s: sold %s, given back %s', r.order_id, l.order_li
 -- Each refund's amount is the sum of its lines, and one of an order has its payment.
 SELECT format('refund %s: amount %s, lines %s, payment %s', r.id, r.amount, l.amount, i.amount)
   FROM refunds r
-  LEFT JOIN (SELECT refund_id, sum(quantity * unit_price) AS amount FROM refund_lines GROUP BY refund_id) l ON l.refund_id = r.id
+  LEFT JOIN (SELECT refund_id, sum(coalesce(amount, quantity * unit_price)) AS amount FROM refund_lines GROUP BY refund_id) l ON l.refund_id = r.id
   LEFT JOIN payment_intents i ON i.id = r.id
- WHERE r.amount IS DISTINCT FROM l.amount OR (r.order_id IS NOT NULL AND r.amount > 0 AND r.amount IS DISTINCT FROM i.amount);
+ WHERE r.amount IS DISTINCT FROM coalesce(l.amount, 0) + coalesce(r.shipping, 0) OR (r.order_id IS NOT NULL AND r.amount > 0 AND r.amount IS DISTINCT FROM i.amount);
 
 -- name: payments_back_have_reasons
 -- Money goes back only for a refund, or for an order that was given up, and for that one at most once.
@@ -150,12 +154,12 @@ SELECT format('payment back %s of order %s: %s', i.id, i.order_id, coalesce(o.st
 -- What the audit looked at.
 SELECT (SELECT count(*) FROM orders) AS orders,
        (SELECT count(*) FROM idempotency WHERE kind = 'order') AS acknowledged,
-       (SELECT count(*) FROM orders WHERE status = 'paid') AS paid,
+       (SELECT count(*) FROM orders WHERE status IN ('paid', 'partly_shipped', 'shipped', 'completed', 'returned')) AS paid,
        (SELECT count(*) FROM orders WHERE status = 'placed') AS awaiting_payment,
        (SELECT count(*) FROM orders WHERE status = 'declined') AS declined,
        (SELECT count(*) FROM orders WHERE status = 'cancelled') AS cancelled,
-       (SELECT coalesce(sum(quantity), 0)::bigint FROM order_lines l JOIN orders o ON o.id = l.order_id WHERE o.status IN ('placed', 'paid')) AS units_sold,
-       (SELECT coalesce(sum(total), 0)::bigint FROM orders WHERE status IN ('placed', 'paid')) AS amount_sold,
+       (SELECT coalesce(sum(quantity), 0)::bigint FROM order_lines l JOIN orders o ON o.id = l.order_id WHERE o.status NOT IN ('declined', 'cancelled')) AS units_sold,
+       (SELECT coalesce(sum(total), 0)::bigint FROM orders WHERE status NOT IN ('declined', 'cancelled')) AS amount_sold,
        (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status = 'captured') AS captured,
        (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status = 'refunded') AS refunded,
        (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status IN ('pending', 'unknown') AND kind = 'charge') AS charges_open,

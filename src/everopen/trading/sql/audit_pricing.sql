@@ -3,7 +3,8 @@
 SELECT format('order %s (%s): tax %s, posted %s, shipping %s, posted %s', coalesce(o.id, e.order_id), o.status, o.tax, e.tax, o.shipping, e.shipping)
   FROM (SELECT id, status, currency, coalesce(tax, 0) AS tax,
                coalesce(shipping, 0) - CASE WHEN tax_added THEN 0 ELSE coalesce(shipping_tax, 0) END AS shipping,
-               status IN ('declined', 'cancelled') AND settled_at IS NOT NULL AS gone
+               status = 'declined'
+                   OR (status = 'cancelled' AND id NOT IN (SELECT order_id FROM order_history WHERE from_status = 'paid')) AS gone
           FROM orders WHERE tax > 0 OR shipping > 0) o
   FULL JOIN (SELECT order_id, min(currency) AS currency,
                     -coalesce(sum(amount) FILTER (WHERE account = 'tax' AND event = 'placed'), 0) AS tax,

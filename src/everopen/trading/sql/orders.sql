@@ -31,7 +31,8 @@ SELECT o.id, o.currency, o.total, o.email, o.placed_at, o.reference, p.sku, l.ti
 -- An order as it is now, one row per line.
 SELECT o.id, o.status, o.currency, o.total, o.email, o.placed_at, o.reference, p.sku, l.title, l.quantity, l.unit_price,
        l.discount, l.tax AS line_tax, l.tax_rate_bp, o.shipping, o.shipping_tax, o.tax, o.tax_added, o.shipping_method, o.ship_to, o.quote,
-       (SELECT coalesce(sum(r.amount), 0)::bigint FROM refunds r WHERE r.order_id = o.id) AS refunded
+       (SELECT coalesce(sum(r.amount), 0)::bigint FROM refunds r WHERE r.order_id = o.id) AS refunded,
+       CASE WHEN was_paid(o.id, o.status) THEN o.settled_at END AS paid_at
   FROM orders o
   JOIN order_lines l ON l.order_id = o.id
   JOIN products p ON p.id = l.sku_id

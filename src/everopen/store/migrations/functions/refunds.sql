@@ -17,8 +17,8 @@ BEGIN
 END
 $$;
 
--- return_stock: goods that came back go on the shelf again, in the order of sku_id.
-CREATE FUNCTION return_stock(p_refund uuid, p_key text) RETURNS void
+-- return_stock: goods of a refund go on the shelf again, in the order of sku_id. Kinds: return, cancellation (never left).
+CREATE FUNCTION return_stock(p_refund uuid, p_key text, p_kind text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     item record;
@@ -28,29 +28,87 @@ BEGIN
          WHERE l.refund_id = p_refund AND l.restocked GROUP BY l.sku_id ORDER BY l.sku_id
     LOOP
         UPDATE stock SET on_hand = on_hand + item.quantity WHERE sku_id = item.sku_id;
-        INSERT INTO stock_movements (sku_id, delta, kind, key) VALUES (item.sku_id, item.quantity, 'return', p_key);
+        INSERT INTO stock_movements (sku_id, delta, kind, key) VALUES (item.sku_id, item.quantity, p_kind, p_key);
     END LOOP;
 END
 $$;
 
--- refund_order: money (and goods, if p_restock) of a paid order go back; no lines means all that is left.
--- A SKU that was sold on several lines goes back from its first line on. Holds the order's lock, so that two refunds
--- at once can't give back more than was sold.
+-- give_back: the one way in which money of a paid order is promised back: refund, lines, stock, ledger, payment, event. The
+-- caller holds the order's row and has seen that there is so much to give back.
+--
+-- Pieces are worth their share of what was charged for their line, discount and tax in it. The share of k pieces after b
+-- others is floor(charge*(b+k)/q) - floor(charge*b/q): in whatever portions they go back, together they are the charge.
+-- Pieces that are still in the house go back first, so that they are not sent any more; in a return (p_sent_first) those
+-- that were sent. A line may come twice, once for the shelf and once not.
+CREATE FUNCTION give_back(
+    p_refund uuid, p_sold orders, p_key text, p_lines integer[], p_parts integer[], p_restock boolean[], p_sent_first boolean,
+    p_stock_kind text, p_shipping boolean, p_reason text, p_reference text
+) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    amounts bigint[];
+    taxes bigint[];
+    not_sent integer[];
+    sum_amount bigint;
+    sum_tax bigint;
+    carriage bigint := 0;
+    carriage_tax bigint := 0;
+BEGIN
+    SELECT array_agg(x.charge * (x.b + x.k) / x.quantity - x.charge * x.b / x.quantity ORDER BY x.ord),
+           array_agg(x.tax * (x.b + x.k) / x.quantity - x.tax * x.b / x.quantity ORDER BY x.ord),
+           array_agg(CASE WHEN p_sent_first THEN greatest(0, x.before + x.k - x.away) - greatest(0, x.before - x.away)
+                          ELSE least(x.before + x.k, x.here) - least(x.before, x.here) END ORDER BY x.ord)
+      INTO amounts, taxes, not_sent
+      FROM (SELECT c.ord, c.k, c.before, p.back + c.before AS b, p.charge, p.tax, p.quantity,
+                   greatest(0, p.quantity - p.shipped - p.withheld) AS here, p.shipped - (p.back - p.withheld) AS away
+              FROM (SELECT u.ord, u.line_no, u.k, sum(u.k) OVER (PARTITION BY u.line_no ORDER BY u.ord) - u.k AS before
+                      FROM unnest(p_lines, p_parts) WITH ORDINALITY AS u (line_no, k, ord)) c
+              JOIN order_pieces(p_sold.id) p USING (line_no)) x;
+    SELECT coalesce(sum(a.amount), 0), coalesce(sum(a.tax), 0) INTO sum_amount, sum_tax FROM unnest(amounts, taxes) AS a (amount, tax);
+    IF p_shipping THEN
+        SELECT shipping_left(p_sold), coalesce(p_sold.shipping_tax, 0) - coalesce(sum(r.shipping_tax), 0)
+          INTO carriage, carriage_tax FROM refunds r WHERE r.order_id = p_sold.id;
+        sum_amount := sum_amount + carriage;
+        sum_tax := sum_tax + carriage_tax;
+    END IF;
+
+    INSERT INTO refunds (id, order_id, currency, amount, email, reason, reference, restocked, shipping, tax, shipping_tax)
+    VALUES (p_refund, p_sold.id, p_sold.currency, sum_amount, p_sold.email, p_reason, p_reference, coalesce(true = ANY (p_restock), false),
+            nullif(carriage, 0), nullif(sum_tax, 0), nullif(carriage_tax, 0));
+    INSERT INTO refund_lines (refund_id, line_no, order_line_no, sku_id, quantity, unit_price, restocked, title, amount, tax, unshipped)
+    SELECT p_refund, a.ord, l.line_no, l.sku_id, a.quantity, l.unit_price, a.restock AND l.tracked, l.title, a.amount,
+           nullif(a.tax, 0), a.unshipped
+      FROM unnest(p_lines, p_parts, p_restock, amounts, taxes, not_sent) WITH ORDINALITY
+        AS a (line_no, quantity, restock, amount, tax, unshipped, ord)
+      JOIN order_lines l ON l.order_id = p_sold.id AND l.line_no = a.line_no;
+    PERFORM return_stock(p_refund, p_key, p_stock_kind);
+    INSERT INTO ledger_entries (order_id, refund_id, event, account, amount, currency)
+    SELECT p_sold.id, p_refund, 'refund', e.account, e.amount, p_sold.currency
+      FROM (VALUES ('returns', sum_amount - sum_tax - (carriage - carriage_tax)), ('tax', sum_tax),
+                   ('shipping', carriage - carriage_tax), ('receivable', -sum_amount)) AS e (account, amount)
+     WHERE e.account IN ('returns', 'receivable') OR e.amount <> 0;
+    IF sum_amount > 0 THEN
+        INSERT INTO payment_intents (id, order_id, kind, amount, currency, provider, token, next_attempt_at)
+        SELECT p_refund, p_sold.id, 'refund', sum_amount, p_sold.currency, i.provider, i.token, now()
+          FROM payment_intents i WHERE i.id = p_sold.id;
+    END IF;
+    INSERT INTO outbox (topic, subject) VALUES ('order.refund', p_refund);
+    RETURN sum_amount;
+END
+$$;
+
+-- refund_order: money (and goods, if p_restock) of a paid order go back; no lines means all that is left. p_shipping: what
+-- was charged for shipping too; with it, an order of which all goods are given back already may have no lines to name.
+-- A SKU that was sold on several lines goes back from its first line on.
 CREATE FUNCTION refund_order(
     p_refund uuid, p_order uuid, p_key text, p_fingerprint bytea, p_skus text[], p_quantities integer[],
-    p_restock boolean, p_reason text, p_reference text,
+    p_restock boolean, p_reason text, p_reference text, p_shipping boolean, p_actor text,
     OUT code integer, OUT result_id uuid, OUT detail text, OUT refundable bigint, OUT requested bigint
 )
 LANGUAGE plpgsql AS $$
 DECLARE
     sold orders;
-    wish record;
-    line record;
-    left_over bigint;
-    part integer;
-    line_numbers integer[] := '{}';
-    parts integer[] := '{}';
-    sum_amount bigint := 0;
+    chosen record;
 BEGIN
     SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'refund') k;
     IF code <> 0 THEN RETURN; END IF;
@@ -59,68 +117,64 @@ BEGIN
     -- A twin of this request may have committed while we waited for the lock: then what follows would refuse what was done.
     SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'refund') k;
     IF code <> 0 THEN RETURN; END IF;
-    IF sold.status <> 'paid' THEN code := 10; detail := sold.status; RETURN; END IF;
+    IF NOT was_paid(p_order, sold.status) THEN code := 10; detail := sold.status; RETURN; END IF;
     IF EXISTS (SELECT FROM refunds r WHERE r.reference = p_reference) THEN code := 6; detail := p_reference; RETURN; END IF;
-
-    -- First see whether all fits, so that a refusal has written nothing.
-    FOR wish IN SELECT w.sku, sum(w.quantity) AS quantity FROM unnest(p_skus, p_quantities) AS w (sku, quantity) GROUP BY w.sku LOOP
-        SELECT coalesce(sum(l.quantity), 0) - coalesce(sum(b.quantity), 0), count(*) INTO left_over, part
-          FROM order_lines l
-          JOIN products p ON p.id = l.sku_id AND p.sku = wish.sku
-          LEFT JOIN LATERAL (
-              SELECT sum(rl.quantity) AS quantity FROM refunds r JOIN refund_lines rl ON rl.refund_id = r.id
-               WHERE r.order_id = p_order AND rl.order_line_no = l.line_no) b ON true
-         WHERE l.order_id = p_order;
-        IF part = 0 THEN code := 4; detail := wish.sku; RETURN; END IF;
-        IF wish.quantity > left_over THEN
-            code := 11; detail := wish.sku; refundable := left_over; requested := wish.quantity; RETURN;
-        END IF;
-    END LOOP;
-
-    FOR wish IN
-        SELECT w.sku, sum(w.quantity) AS quantity FROM unnest(p_skus, p_quantities) AS w (sku, quantity) GROUP BY w.sku
-        UNION ALL SELECT NULL, NULL WHERE coalesce(cardinality(p_skus), 0) = 0
-    LOOP
-        left_over := wish.quantity;
-        FOR line IN
-            SELECT l.*, l.quantity - coalesce(b.quantity, 0) AS rest
-              FROM order_lines l
-              JOIN products p ON p.id = l.sku_id
-              LEFT JOIN LATERAL (
-                  SELECT sum(rl.quantity) AS quantity FROM refunds r JOIN refund_lines rl ON rl.refund_id = r.id
-                   WHERE r.order_id = p_order AND rl.order_line_no = l.line_no) b ON true
-             WHERE l.order_id = p_order AND (wish.sku IS NULL OR p.sku = wish.sku)
-             ORDER BY l.line_no
-        LOOP
-            part := least(line.rest, coalesce(left_over, line.rest));
-            CONTINUE WHEN part <= 0;
-            left_over := left_over - part;
-            sum_amount := sum_amount + part * line.unit_price;
-            line_numbers := line_numbers || line.line_no;
-            parts := parts || part;
-        END LOOP;
-    END LOOP;
-    IF parts = '{}' THEN
-        code := 11; detail := ''; refundable := 0; requested := 1; RETURN;
+    chosen := choose_pieces(p_order, 'refund', p_skus, p_quantities);
+    IF chosen.code <> 0 AND NOT (p_shipping AND chosen.detail = '' AND shipping_left(sold) > 0) THEN
+        code := chosen.code; detail := chosen.detail; refundable := chosen.available; requested := chosen.requested; RETURN;
     END IF;
-    INSERT INTO refunds (id, order_id, currency, amount, email, reason, reference, restocked)
-    VALUES (p_refund, p_order, sold.currency, sum_amount, sold.email, p_reason, p_reference, p_restock);
-    INSERT INTO refund_lines (refund_id, line_no, order_line_no, sku_id, quantity, unit_price, restocked, title)
-    SELECT p_refund, a.ord, l.line_no, l.sku_id, a.quantity, l.unit_price, p_restock AND l.tracked, l.title
-      FROM unnest(line_numbers, parts) WITH ORDINALITY AS a (line_no, quantity, ord)
-      JOIN order_lines l ON l.order_id = p_order AND l.line_no = a.line_no;
-    PERFORM return_stock(p_refund, p_key);
-    INSERT INTO ledger_entries (order_id, refund_id, event, account, amount, currency) VALUES
-        (p_order, p_refund, 'refund', 'returns', sum_amount, sold.currency),
-        (p_order, p_refund, 'refund', 'receivable', -sum_amount, sold.currency);
-    IF sum_amount > 0 THEN
-        INSERT INTO payment_intents (id, order_id, kind, amount, currency, provider, token, next_attempt_at)
-        SELECT p_refund, p_order, 'refund', sum_amount, sold.currency, i.provider, i.token, now()
-          FROM payment_intents i WHERE i.id = p_order;
-    END IF;
-    INSERT INTO outbox (topic, subject) VALUES ('order.refund', p_refund);
+    PERFORM give_back(
+        p_refund, sold, p_key, chosen.lines, chosen.parts, array_fill(p_restock, ARRAY[coalesce(cardinality(chosen.lines), 0)]),
+        false, 'return', p_shipping, p_reason, p_reference);
+    PERFORM settle_state(p_order, 'refund', p_actor, p_reason);
     INSERT INTO audit_log (action, key, subject, detail) VALUES ('refund', p_key, p_order, p_reason);
     INSERT INTO idempotency (key, fingerprint, kind, result_id) VALUES (p_key, p_fingerprint, 'refund', p_refund);
+    result_id := p_refund;
+END
+$$;
+
+-- shipping_left: what was charged for shipping an order and not given back yet.
+CREATE FUNCTION shipping_left(p_sold orders) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(p_sold.shipping, 0) + CASE WHEN p_sold.tax_added THEN coalesce(p_sold.shipping_tax, 0) ELSE 0 END
+               - coalesce(sum(r.shipping), 0)
+      FROM refunds r WHERE r.order_id = p_sold.id
+$$;
+
+-- cancel_pieces: pieces of a paid order that have not left the house go back on the shelf, and their money goes back. When
+-- nothing of the order is left and nothing of it was sent, what was charged for shipping goes back too.
+CREATE FUNCTION cancel_pieces(
+    p_refund uuid, p_order uuid, p_key text, p_fingerprint bytea, p_skus text[], p_quantities integer[], p_reason text,
+    p_actor text,
+    OUT code integer, OUT result_id uuid, OUT detail text, OUT refundable bigint, OUT requested bigint
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    sold orders;
+    chosen record;
+    nothing_left boolean;
+BEGIN
+    SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'cancel') k;
+    IF code <> 0 THEN RETURN; END IF;
+    SELECT * INTO sold FROM orders WHERE id = p_order FOR NO KEY UPDATE;
+    IF NOT FOUND THEN code := 9; RETURN; END IF;
+    SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'cancel') k;
+    IF code <> 0 THEN RETURN; END IF;
+    IF sold.status NOT IN ('paid', 'partly_shipped') THEN code := 10; detail := sold.status; RETURN; END IF;
+    chosen := choose_pieces(p_order, 'send', p_skus, p_quantities);
+    IF chosen.code <> 0 THEN
+        code := chosen.code; detail := chosen.detail; refundable := chosen.available; requested := chosen.requested; RETURN;
+    END IF;
+    SELECT sold.status = 'paid' AND bool_and(p.quantity = p.back + coalesce(c.part, 0)) INTO nothing_left
+      FROM order_pieces(p_order) p
+      LEFT JOIN unnest(chosen.lines, chosen.parts) AS c (line_no, part) USING (line_no)
+     WHERE p.must_ship;
+    PERFORM give_back(
+        p_refund, sold, p_key, chosen.lines, chosen.parts, array_fill(true, ARRAY[cardinality(chosen.lines)]), false,
+        'cancellation', nothing_left, p_reason, NULL);
+    PERFORM settle_state(p_order, 'refund', p_actor, p_reason);
+    INSERT INTO audit_log (action, key, subject, detail) VALUES ('cancel', p_key, p_order, p_reason);
+    INSERT INTO idempotency (key, fingerprint, kind, result_id) VALUES (p_key, p_fingerprint, 'cancel', p_refund);
     result_id := p_refund;
 END
 $$;
@@ -159,7 +213,7 @@ BEGIN
     SELECT p_refund, w.ord, p.id, w.quantity, coalesce(w.price, p.unit_price), p_restock AND p.tracks_stock, p.title
       FROM unnest(p_skus, p_quantities, p_prices) WITH ORDINALITY AS w (sku, quantity, price, ord)
       JOIN products p ON p.sku = w.sku;
-    PERFORM return_stock(p_refund, p_key);
+    PERFORM return_stock(p_refund, p_key, 'return');
     INSERT INTO ledger_entries (refund_id, event, account, amount, currency) VALUES
         (p_refund, 'credit', 'returns', sum_amount, p_currency),
         (p_refund, 'credit', 'customer_credit', -sum_amount, p_currency);
@@ -173,7 +227,7 @@ $$;
 -- cancel_order: takes an unpaid order back. Its payment may be on the way: a captured one is given back when it is
 -- settled, so there is no race to lose.
 CREATE FUNCTION cancel_order(
-    p_order uuid, p_key text, p_fingerprint bytea, p_reason text,
+    p_order uuid, p_key text, p_fingerprint bytea, p_reason text, p_actor text,
     OUT code integer, OUT result_id uuid, OUT detail text
 )
 LANGUAGE plpgsql AS $$
@@ -188,7 +242,7 @@ BEGIN
     SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'cancel') k;
     IF code <> 0 THEN RETURN; END IF;
     IF sold.status <> 'placed' THEN code := 10; detail := sold.status; RETURN; END IF;
-    PERFORM release_order(sold, p_reason);
+    PERFORM release_order(sold, p_reason, 'cancel', p_actor);
     INSERT INTO audit_log (action, key, subject, detail) VALUES ('cancel', p_key, p_order, p_reason);
     INSERT INTO idempotency (key, fingerprint, kind, result_id) VALUES (p_key, p_fingerprint, 'cancel', p_order);
     result_id := p_order;
@@ -198,10 +252,13 @@ $$;
 -- release_order: the common end of a cancelled and of an expired order, whose row the caller has locked.
 -- Its charge may be on the way: it is in doubt from now on, and once whoever follows it has given up (its lease ends) the
 -- provider is asked what became of it.
-CREATE FUNCTION release_order(p_sold orders, p_reason text) RETURNS void
+CREATE FUNCTION release_order(
+    p_sold orders, p_reason text, p_event text DEFAULT 'cancel', p_actor text DEFAULT 'system'
+) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE orders SET status = 'cancelled', settled_at = now() WHERE id = p_sold.id;
+    UPDATE orders SET status = note_move(p_sold.id, p_sold.status, p_event, p_actor, p_reason), settled_at = now()
+     WHERE id = p_sold.id;
     UPDATE payment_intents SET status = 'unknown' WHERE id = p_sold.id AND status = 'pending';
     PERFORM free_coupons(ARRAY[p_sold.id]);
     PERFORM take_reserved(NULL, ARRAY[p_sold.id]);
