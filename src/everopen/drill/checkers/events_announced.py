@@ -20,6 +20,8 @@ STAGE = {
     "order.cancelled": 1,
 }
 """Where an order's events stand in its life; others may come at any time."""
+FOLLOWS = {("order.paid", "order.cancelled"), *((topic, topic) for topic in STAGE)}
+"""What may come at the same stage: a paid order of which all was given back before it was sent is cancelled."""
 
 
 def check(evidence: Evidence) -> Verdict:
@@ -42,7 +44,7 @@ def check(evidence: Evidence) -> Verdict:
         at, before = stage.get(event.subject, (-1, "nothing"))
         if now == at == 0:
             findings.blame(f"order {event.subject} was announced by two events")
-        elif now < at or (now == at and event.topic != before) or (at < 0 < now):
+        elif now < at or (now == at and (before, event.topic) not in FOLLOWS) or (at < 0 < now):
             findings.blame(f"order {event.subject}: {event.topic} came after {before}")
         stage[event.subject] = (max(now, at), event.topic)
     for operation in evidence.operations:

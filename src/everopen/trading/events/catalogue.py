@@ -49,6 +49,21 @@ class CancelledData(OrderData, frozen=True):
     reason: str | UnsetType = UNSET
 
 
+class ShippedData(OrderData, frozen=True):
+    """An order of which a parcel left the house: its number within the order, and how to follow it."""
+
+    shipment: int
+    carrier: str
+    tracking: str
+
+
+class ReturnData(OrderData, frozen=True):
+    """An order of which goods come back. `rma` is the number on the parcel, `reason` what was said with this step."""
+
+    rma: int
+    reason: str
+
+
 class RefundData(Struct, frozen=True):
     """Money that is promised back. `order_id` is null for a credit for a sale from elsewhere; `status` is the payment's:
     pending, unknown, refunded, declined, or null where no provider is asked."""
@@ -111,7 +126,15 @@ TOPICS: dict[str, Topic] = {
     "order.placed": Topic("An order was accepted: its goods are reserved, its payment is under way.", OrderData),
     "order.paid": Topic("The order's money was captured; its goods have left the stock.", OrderData),
     "order.declined": Topic("The provider said no; the order's goods are free again.", OrderData),
-    "order.cancelled": Topic("The order was taken back; its goods are free again.", CancelledData),
+    "order.cancelled": Topic("The order was taken back before anything was sent; its goods are free again.", CancelledData),
+    "order.shipped": Topic("A parcel of the order left the house.", ShippedData),
+    "order.completed": Topic("All of the order has arrived.", OrderData),
+    "order.returned": Topic("All of the order was given back after it was sent.", CancelledData),
+    "return.requested": Topic("The customer asks to send goods back.", ReturnData),
+    "return.received": Topic("A return's parcel is here.", ReturnData),
+    "return.inspected": Topic("A return's goods were looked at; a refund of what was accepted is announced by itself.", ReturnData),
+    "return.withdrawn": Topic("The customer keeps the goods.", ReturnData),
+    "return.refused": Topic("Staff do not take the goods back.", ReturnData),
     "order.refund": Topic("Money was promised back for lines of an order.", RefundData, "refund"),
     "refund.paid": Topic("The provider has paid a refund, or given back what was paid too late.", PaymentData, "payment"),
     "refund.failed": Topic("The provider refused to pay a refund: somebody has to look.", PaymentData, "payment"),

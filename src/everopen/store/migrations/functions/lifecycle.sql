@@ -37,8 +37,10 @@ BEGIN
     IF target IS NULL THEN
         RAISE EXCEPTION 'order % is %, from which % leads nowhere', p_order, p_from, p_event USING ERRCODE = 'check_violation';
     END IF;
+    -- (Of staff, the connection knows who it is.)
     INSERT INTO order_history (order_id, from_status, event, to_status, actor, why)
-    VALUES (p_order, p_from, p_event, target, p_actor, p_why);
+    VALUES (p_order, p_from, p_event, target,
+            CASE p_actor WHEN 'staff' THEN coalesce(nullif(current_setting('everopen.actor', true), ''), 'staff') ELSE p_actor END, p_why);
     RETURN target;
 END
 $$;

@@ -47,7 +47,7 @@ BEGIN
     INSERT INTO returns (id, order_id, reason, requested_by) VALUES (p_return, p_order, p_reason, p_actor) RETURNING rma INTO number;
     INSERT INTO return_lines (return_id, order_line_no, quantity)
     SELECT p_return, c.line_no, c.part FROM unnest(chosen.lines, chosen.parts) AS c (line_no, part);
-    INSERT INTO outbox (topic, subject, payload) VALUES ('return.requested', p_return, jsonb_build_object('rma', number));
+    INSERT INTO outbox (topic, subject, payload) VALUES ('return.requested', p_order, jsonb_build_object('rma', number, 'reason', p_reason));
     INSERT INTO idempotency (key, fingerprint, kind, result_id) VALUES (p_key, p_fingerprint, 'return', p_return);
     result_id := p_return;
 END
@@ -81,7 +81,8 @@ BEGIN
            received_at = CASE p_target WHEN 'received' THEN now() ELSE received_at END,
            closed_at = CASE p_target WHEN 'received' THEN NULL ELSE now() END
      WHERE id = p_return;
-    INSERT INTO outbox (topic, subject) VALUES ('return.' || p_target, p_return);
+    INSERT INTO outbox (topic, subject, payload)
+    SELECT 'return.' || p_target, r.order_id, jsonb_build_object('rma', r.rma, 'reason', p_why) FROM returns r WHERE r.id = p_return;
     INSERT INTO audit_log (action, key, subject, detail) VALUES ('return ' || p_event, p_key, p_return, concat_ws(': ', p_actor, p_why));
     INSERT INTO idempotency (key, fingerprint, kind, result_id) VALUES (p_key, p_fingerprint, 'return ' || p_event, p_return);
 END
