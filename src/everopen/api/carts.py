@@ -16,16 +16,14 @@ from everopen.api.sessions import new_session, session_of
 from everopen.api.shapes import CartAnswer, CartLineBody, CheckoutBody, OrderAnswer, QuantityBody
 from everopen.api.shop import Shop
 from everopen.base.ids import uuid7
+from everopen.trading.carts import AddOutcome
 from everopen.trading.orders import (
     Cart,
     CartChanged,
-    CartFull,
-    KeyReused,
     LineRequest,
     OrderRequest,
     PlacedOrder,
     UnknownSku,
-    Unpriced,
 )
 
 TRIES = 5
@@ -44,7 +42,7 @@ async def find_cart_id(shop: Shop, call: Call) -> UUID | None:
     return None if session is None else session.cart_id
 
 
-def changed(shop: Shop, outcome: Cart | UnknownSku | Unpriced | CartFull | KeyReused) -> CartAnswer:
+def changed(shop: Shop, outcome: AddOutcome) -> CartAnswer:
     """The cart after a change. Raises a `Refusal`."""
     if not isinstance(outcome, Cart):
         answers.refuse(outcome)
@@ -167,7 +165,7 @@ ROUTES: tuple[Route, ...] = (
         add_line,
         CartAnswer,
         CartLineBody,
-        refusals=("unknown-sku", "no-price", "conflict"),
+        refusals=("unknown-sku", "not-for-sale", "no-price", "conflict"),
         keyed=True,
     ),
     Route(

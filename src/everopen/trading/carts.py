@@ -22,7 +22,7 @@ from everopen.base.ids import uuid7
 from everopen.store import Primary, load_statements
 from everopen.store.primary import Connection
 from everopen.trading.batches import Batch
-from everopen.trading.orders import Cart, CartFull, CartLine, KeyReused, UnknownSku, Unpriced
+from everopen.trading.orders import Cart, CartFull, CartLine, KeyReused, NotForSale, UnknownSku, Unpriced
 
 SQL = load_statements("everopen.trading", "carts.sql")
 
@@ -49,7 +49,7 @@ class Addition(msgspec.Struct, frozen=True):
     session_days: float = 30.0
 
 
-AddOutcome = Cart | UnknownSku | Unpriced | CartFull | KeyReused
+AddOutcome = Cart | UnknownSku | NotForSale | Unpriced | CartFull | KeyReused
 
 
 def _line(row: Any) -> CartLine:
@@ -69,7 +69,7 @@ def _line(row: Any) -> CartLine:
 async def read_carts(connection: Connection, currency: str, ids: Sequence[UUID]) -> list[Cart]:
     """Carts in the order of their ids in `ids`; an unknown one is empty, with version 0."""
     found: dict[UUID, Cart] = {}
-    rows: Any = await connection.fetch(SQL["read_carts"], ids)
+    rows: Any = await connection.fetch(SQL["read_carts"], ids, currency)
     for cart_id, group in groupby(rows, key=lambda row: row["cart_id"]):
         lines = list(group)
         shown = tuple(_line(row) for row in lines if row["sku"] is not None)
@@ -90,6 +90,7 @@ async def _add(connection: Connection, currency: str, group: Sequence[Addition])
         [item.fingerprint for item in group],
         LINES_MOST,
         QUANTITY_MOST,
+        currency,
     )
     shown = [item.cart_id for item, code in zip(group, codes, strict=True) if code <= 1]
     found = dict(zip(shown, await read_carts(connection, currency, shown), strict=True)) if shown else {}
@@ -110,6 +111,8 @@ def _outcome(item: Addition, code: int, found: dict[UUID, Cart]) -> AddOutcome:
             return Unpriced((item.sku,))
         case 15:
             return CartFull(LINES_MOST)
+        case 17:
+            return NotForSale((item.sku,))
         case _:
             return CartFull(QUANTITY_MOST)
 
@@ -146,7 +149,7 @@ class Carts:
     async def set_line(self, cart_id: UUID, sku: str, quantity: int) -> Cart | UnknownSku:
         """Sets the quantity of a line; UnknownSku when it is not in the cart."""
         return await self._change(
-            cart_id, sku, lambda c: c.fetchval(SQL["change_line"], cart_id, sku, quantity)
+            cart_id, sku, lambda c: c.fetchval(SQL["change_line"], cart_id, sku, quantity, self._currency)
         )
 
     async def remove_line(self, cart_id: UUID, sku: str) -> Cart | UnknownSku:

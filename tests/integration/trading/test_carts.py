@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,12 +23,14 @@ from everopen.trading.orders import (
     CartFull,
     KeyReused,
     LineRequest,
+    NotForSale,
     PlacedOrder,
     ProductInput,
     SoldOut,
     UnknownSku,
     Unpriced,
 )
+from everopen.trading.range import Price
 from everopen.trading.sessions import digest
 from everopen.trading.sessions.postgres import PostgresSessions
 from tests.integration.trading.conftest import Shop, problems
@@ -189,6 +191,32 @@ def test_the_cart_shows_what_changed_since_a_line_was_put_in(shop: Shop) -> None
             changed = await carts.set_line(cart_id, "apple", 3)  # its buyer has now seen the new price
             assert isinstance(changed, Cart)
             assert [(line.price_was, line.short) for line in changed.lines] == [(None, 0), (None, 0)]
+
+    asyncio.run(scenario())
+
+
+def test_prices_by_time_and_products_that_are_taken_off_are_shown_in_the_cart(shop: Shop) -> None:
+    async def scenario() -> None:
+        async with opened(shop, apple=10, pear=10) as (worker, carts):
+            cart_id, hour = uuid7(), timedelta(hours=1)
+            now = datetime.now(UTC)
+            sale = [Price(250, "GBP", None, now - hour), Price(99, "GBP", now - hour, now + hour)]
+            await catalogue.put_prices(worker.primary, "GBP", "apple", sale, key="sale", fingerprint=b"s")
+            await add(carts, cart_id, "apple", "a", 2)
+            await add(carts, cart_id, "pear", "b", 2)
+            async with shop.database.connect("postgres") as connection:
+                await connection.execute("UPDATE products SET published = false WHERE sku = 'pear'")
+            apple, pear = (await carts.find(cart_id)).lines
+            assert (apple.unit_price, apple.price_was, apple.short) == (99, None, 0)
+            assert (pear.unit_price, pear.available, pear.short) == (250, 0, 2)
+            assert await add(carts, cart_id, "pear", "c") == NotForSale(("pear",))
+            later = [Price(250, "GBP", None, now - hour), Price(300, "GBP", now - hour)]
+            await catalogue.put_prices(worker.primary, "GBP", "apple", later, key="over", fingerprint=b"o")
+            apple, _ = (await carts.find(cart_id)).lines
+            assert (apple.unit_price, apple.price_was) == (300, 99)
+            changed = await carts.set_line(cart_id, "apple", 1)
+            assert isinstance(changed, Cart)
+            assert (changed.lines[0].unit_price, changed.lines[0].price_was) == (300, None)
 
     asyncio.run(scenario())
 

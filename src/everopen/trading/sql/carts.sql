@@ -1,10 +1,10 @@
 -- name: read_carts
 -- Carts with their lines at today's prices, one row per line, one with NULLs for an empty cart.
-SELECT cart_id, version, sku, title, quantity, unit_price, price_was, available FROM read_carts($1);
+SELECT cart_id, version, sku, title, quantity, unit_price, price_was, available FROM read_carts($1, $2);
 
 -- name: add_to_carts
 -- A group of additions to carts, each with its own outcome (see the function).
-SELECT add_to_carts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+SELECT add_to_carts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
 -- name: lock_cart
 -- Locks a cart.
@@ -16,7 +16,7 @@ UPDATE carts SET version = version + 1, updated_at = now() WHERE id = $1;
 
 -- name: change_line
 -- Sets the quantity of a line that is in the cart; its buyer has seen today's price.
-UPDATE cart_lines l SET quantity = $3, unit_price = p.unit_price
+UPDATE cart_lines l SET quantity = $3, unit_price = price_at(p, $4, now())
   FROM products p WHERE p.sku = $2 AND l.cart_id = $1 AND l.sku_id = p.id RETURNING 1;
 
 -- name: remove_line

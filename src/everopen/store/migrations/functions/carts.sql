@@ -1,7 +1,16 @@
 -- Carts in groups: what the requests of a moment ask of their carts is one call, each with its own outcome.
 
+-- price_now: what a piece costs now; the common product's price is on its row, and nothing is looked up.
+CREATE FUNCTION price_now(p_sku_id integer, p_unit_price bigint, p_scheduled boolean, p_currency text) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN NOT p_scheduled THEN p_unit_price
+                ELSE (SELECT r.amount FROM prices r
+                       WHERE r.sku_id = p_sku_id AND r.currency = p_currency AND r.valid_from <= now()
+                         AND (r.valid_to > now() OR r.valid_to IS NULL)) END
+$$;
+
 -- read_carts: carts with their lines at today's prices, one row per line, one with NULLs for an empty cart.
-CREATE FUNCTION read_carts(p_carts uuid[])
+CREATE FUNCTION read_carts(p_carts uuid[], p_currency text)
 RETURNS TABLE (cart_id uuid, version integer, sku text, title text, quantity integer, unit_price bigint, price_was bigint, available bigint)
 LANGUAGE sql STABLE
 SET plan_cache_mode = 'force_generic_plan'
@@ -10,8 +19,8 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET enable_bitmapscan = off
 AS $$
-    SELECT c.id, c.version, p.sku, p.title, l.quantity, p.unit_price, l.unit_price,
-           CASE WHEN p.tracks_stock THEN s.on_hand + s.backorder - s.reserved END
+    SELECT c.id, c.version, p.sku, p.title, l.quantity, price_now(p.id, p.unit_price, p.scheduled, p_currency), l.unit_price,
+           CASE WHEN NOT p.published THEN 0 WHEN p.tracks_stock THEN s.on_hand + s.backorder - s.reserved END
       FROM carts c
       LEFT JOIN LATERAL (SELECT * FROM cart_lines x WHERE x.cart_id = c.id OFFSET 0) l ON true
       LEFT JOIN LATERAL (SELECT * FROM products x WHERE x.id = l.sku_id OFFSET 0) p ON true
@@ -28,7 +37,7 @@ $$;
 --
 -- The carts are locked before the keys are looked at: a twin of the request has then committed or will wait.
 --
--- Codes: 0 added, 1 replay, 2 key reused, 4 unknown SKU, 5 no price, 15 too many lines, 16 too many pieces.
+-- Codes: 0 added, 1 replay, 2 key reused, 4 unknown SKU, 5 no price, 15 too many lines, 16 too many pieces, 17 not for sale.
 CREATE FUNCTION add_to_carts(
     p_carts uuid[],
     p_fresh boolean[],
@@ -39,7 +48,8 @@ CREATE FUNCTION add_to_carts(
     p_keys text[],
     p_fingerprints bytea[],
     p_lines_max integer,
-    p_quantity_max integer
+    p_quantity_max integer,
+    p_currency text
 ) RETURNS smallint[]
 LANGUAGE plpgsql
 SET plan_cache_mode = 'force_generic_plan'
@@ -51,12 +61,15 @@ AS $$
 DECLARE
     codes smallint[];
     sku_ids integer[];
-    prices bigint[];
+    prices bigint[];  -- NULL: not for sale
+    published boolean[];
     quantities bigint[];
     keyless boolean[];
     opened uuid[];
 BEGIN
-    SELECT array_agg(p.id ORDER BY i.ord), array_agg(p.unit_price ORDER BY i.ord) INTO sku_ids, prices
+    SELECT array_agg(p.id ORDER BY i.ord), array_agg(CASE WHEN p.published THEN price_now(p.id, p.unit_price, p.scheduled, p_currency) END ORDER BY i.ord),
+           array_agg(p.published ORDER BY i.ord)
+      INTO sku_ids, prices, published
       FROM unnest(p_skus) WITH ORDINALITY AS i (sku, ord)
       LEFT JOIN LATERAL (SELECT * FROM products x WHERE x.sku = i.sku OFFSET 0) p ON true;
 
@@ -74,6 +87,7 @@ BEGIN
                         WHEN k.key IS NOT NULL AND k.result_id = i.cart THEN 1
                         WHEN k.key IS NOT NULL AND NOT i.fresh THEN 2
                         WHEN i.sku_id IS NULL THEN 4
+                        WHEN NOT published[i.ord] THEN 17
                         WHEN i.price IS NULL THEN 5
                         WHEN m.others >= p_lines_max THEN 15
                         WHEN m.held + i.quantity > p_quantity_max THEN 16
