@@ -14,7 +14,9 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -146,3 +148,72 @@ def test_pages_are_drawn_with_their_style(worker: Running, name: str, size: str)
             assert drawn.startswith(b"\x89PNG")
             assert struct.unpack(">II", drawn[16:24]) == tuple(int(number) for number in size.split(","))
             assert len(drawn) > 20_000, "an empty or unstyled page compresses to less"
+
+
+PICTURE = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 200"><rect width="200" height="200" fill="#e8f0ff"/>
+<path d="M60 60 L140 60 L150 160 L50 160 Z" fill="#b03030"/></svg>"""
+
+
+class Pictures(BaseHTTPRequestHandler):
+    """A site of somebody else that serves pictures."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("content-type", "image/svg+xml")
+        self.send_header("content-length", str(len(PICTURE)))
+        self.end_headers()
+        self.wfile.write(PICTURE)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("name", "size"), [("desktop", "1280,1000"), ("phone", "500,1000")])
+def test_the_range_is_drawn_with_categories_filters_variants_and_pictures(
+    worker: Running, name: str, size: str
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Pictures) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        picture_url = f"http://127.0.0.1:{site.server_address[1]}/shirt.svg"
+        tree = [("wear", "Clothes", None), ("shirts", "Shirts", "wear"), ("home", "Home", None)]
+        categories = [{"id": item, "name": called, "parent": parent} for item, called, parent in tree]
+        group = {"id": "tee", "title": "Tee", "varies_by": ["colour", "size"]}
+        shirts = [
+            {
+                "sku": f"TEE-{colour}-{width}",
+                "title": "Organic tee",
+                "description": "Heavy cotton, made to last.",
+                "category": "shirts",
+                "group": "tee",
+                "attributes": {"colour": [colour], "size": [width], "material": ["cotton"]},
+                "images": [picture_url, picture_url] if colour == "red" else [],
+                "price": {"amount": 1900 if width != "XL" else 2100, "currency": "GBP"},
+                "weight_g": 210,
+            }
+            for colour in ("red", "blue")
+            for width in ("M", "L", "XL")
+        ]
+        for path, body in (
+            ("/api/categories", {"categories": categories}),
+            ("/api/groups", {"groups": [group]}),
+            ("/api/products", {"products": shirts}),
+        ):
+            worker.client.put(path, json=body, headers=STAFF).raise_for_status()
+        goods = [{"sku": shirt["sku"], "quantity": 3} for shirt in shirts[:-1]]
+        worker.client.post("/api/stock/receipts", json={"items": goods}, headers=STAFF).raise_for_status()
+        with tcp_door(worker.socket) as port:
+            shop = f"http://127.0.0.1:{port}"
+            dom = browse(f"{shop}/?category=wear&attribute=colour:red", "--dump-dom")
+            assert dom.count('class="card"') == 3
+            assert "✓ red" in dom
+            for page, path in (
+                ("range", "/?category=wear"),
+                ("search", "/?q=organic&attribute=colour:red&sort=price"),
+                ("variants", "/products/TEE-red-L"),
+            ):
+                assert len(picture(f"{shop}{path}", f"{page}-{name}", size)) > 20_000
+        assert "/shirt.svg" in Pictures.asked
+        site.shutdown()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 import urllib.parse
 import zlib
+from collections.abc import Sequence
 from html import escape as esc
 from importlib import resources
 
@@ -108,28 +109,49 @@ def frame(title: str, body: str, *, shop_name: str, units: int = 0, query: str =
 """.encode()
 
 
-def catalogue(found: ProductsAnswer, *, query: str, after: str, key: str) -> str:
-    """The grid of products with search and paging. `key`: the page's; each card's form makes its own of it."""
+def catalogue(
+    found: ProductsAnswer,
+    *,
+    query: str,
+    after: str,
+    key: str,
+    heading: str = "",
+    kept: Sequence[tuple[str, str]] = (),
+    toolbar: str = "",
+    aside: str = "",
+) -> str:
+    """The grid of products with search and paging. `key`: the page's; each card's form makes its own of it. `kept`: how the
+    list is narrowed, in the address of its other pages; `toolbar` and `aside` narrow it further."""
+    lead = ""
     if query:
-        heading = f"Results for “{esc(query)}”"
-        lead = "Search looks at names and SKUs."
+        heading = f"Results for “{esc(query)}”" + (f" in {esc(heading)}" if heading else "")
+    elif heading:
+        heading = esc(heading)
     else:
         heading, lead = "Everything for the house", "Small gifts and homeware, in stock and ready to go."
     if not found.products:
-        return f"""<h1>{heading}</h1><div class="empty"><p>Nothing was found.</p>
+        inside = """<div class="empty"><p>Nothing was found.</p>
 <p><a class="button quiet" href="/">Show all products</a></p></div>"""
-    cards = "\n".join(_card(product, f"{key}-{number}") for number, product in enumerate(found.products))
+    else:
+        cards = "\n".join(_card(product, f"{key}-{number}") for number, product in enumerate(found.products))
+        inside = f'<ul class="grid">{cards}</ul>\n{_paging(found, kept, after)}'
+    top = f"<h1>{heading}</h1>" + (f'<p class="lead">{lead}</p>' if lead else "")
+    if aside:
+        return f'{top}\n<div class="browse">{aside}<div>{toolbar}{inside}</div></div>'
+    return f"{top}\n{toolbar}{inside}"
+
+
+def _paging(found: ProductsAnswer, kept: Sequence[tuple[str, str]], after: str) -> str:
     links = []
     if after:
-        links.append(f'<a class="button quiet" href="{_page(query, "")}">First page</a>')
+        links.append(f'<a class="button quiet" href="{_page(kept, "")}">First page</a>')
     if found.next is not None:
-        links.append(f'<a class="button" rel="next" href="{_page(query, found.next)}">More products</a>')
-    paging = f'<nav class="paging" aria-label="Pages">{"".join(links)}</nav>' if links else ""
-    return f'<h1>{heading}</h1><p class="lead">{lead}</p>\n<ul class="grid">{cards}</ul>\n{paging}'
+        links.append(f'<a class="button" rel="next" href="{_page(kept, found.next)}">More products</a>')
+    return f'<nav class="paging" aria-label="Pages">{"".join(links)}</nav>' if links else ""
 
 
-def _page(query: str, after: str) -> str:
-    fields = {name: value for name, value in (("q", query), ("after", after)) if value}
+def _page(kept: Sequence[tuple[str, str]], after: str) -> str:
+    fields = [*kept, *([("after", after)] if after else [])]
     return esc("/" + (f"?{urllib.parse.urlencode(fields)}" if fields else ""))
 
 
@@ -149,12 +171,28 @@ def _card(product: ProductAnswer, key: str) -> str:
 
 
 def _tile(product: ProductAnswer, path: str | None = None) -> str:
+    """The main picture; without one, the title's initials."""
     words = [word for word in product.title.split() if word[0].isalnum()][:2]
     initials = esc("".join(word[0] for word in words).upper() or "·")
-    tone = zlib.crc32(product.sku.encode()) % 8
+    tone = f"tone-{zlib.crc32(product.sku.encode()) % 8}"
+    if product.images:
+        loading = "" if path is None else ' loading="lazy"'
+        alt = esc(name_of(product.title)) if path is None else ""
+        initials = f'<img src="{esc(product.images[0])}" alt="{alt}"{loading} referrerpolicy="no-referrer">'
+        tone = "picture"
     if path is None:
-        return f'<div class="tile big tone-{tone}" aria-hidden="true">{initials}</div>'
-    return f'<a class="tile tone-{tone}" href="{path}" aria-hidden="true" tabindex="-1">{initials}</a>'
+        hidden = "" if product.images else ' aria-hidden="true"'
+        return f'<div class="tile big {tone}"{hidden}>{initials}</div>{_more_pictures(product)}'
+    return f'<a class="tile {tone}" href="{path}" aria-hidden="true" tabindex="-1">{initials}</a>'
+
+
+def _more_pictures(product: ProductAnswer) -> str:
+    title = esc(name_of(product.title))
+    shown = "".join(
+        f'<li><img src="{esc(image)}" alt="{title}, picture {number}" loading="lazy" referrerpolicy="no-referrer"></li>'
+        for number, image in enumerate(product.images[1:], start=2)
+    )
+    return f'<ul class="pictures">{shown}</ul>' if shown else ""
 
 
 def _price(price: Money | None) -> str:
@@ -172,9 +210,17 @@ def _stock(available: int | None) -> str:
 
 
 def product_page(
-    product: ProductAnswer, *, key: str, email: str = "", quantity: str = "1", notice: str = ""
+    product: ProductAnswer,
+    *,
+    key: str,
+    email: str = "",
+    quantity: str = "1",
+    notice: str = "",
+    crumbs: str = '<a href="/">← All products</a>',
+    variants: str = "",
+    facts: str = "",
 ) -> str:
-    """One product, with the form that buys it at once."""
+    """One product, with the form that buys it at once. `crumbs`, `variants` and `facts`: see `markup_range.py`."""
     description = f"<p>{esc(product.description)}</p>" if product.description else ""
     forms = ""
     if product.price is not None and product.available != 0:
@@ -185,10 +231,10 @@ def product_page(
 <input class="number" id="quantity" name="quantity" type="number" min="1" max="{most}" value="{esc(quantity)}" required></div>
 <button class="quiet" formaction="/cart/lines" formnovalidate>Add to cart</button></div>
 <h2>Or buy it now</h2>{_payer(email)}<button class="wide">Buy now</button></form></div>"""
-    return f"""{_notice(notice)}<p class="back"><a href="/">← All products</a></p>
+    return f"""{_notice(notice)}<p class="back">{crumbs}</p>
 <div class="two"><div>{_tile(product)}</div><div>
 <h1>{esc(name_of(product.title))}</h1><p class="sku">SKU {esc(product.sku)}</p>
-<p>{_price(product.price)} &nbsp; {_stock(product.available)}</p>{description}{forms}</div></div>"""
+<p>{_price(product.price)} &nbsp; {_stock(product.available)}</p>{variants}{description}{facts}{forms}</div></div>"""
 
 
 def _payer(email: str) -> str:

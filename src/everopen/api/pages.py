@@ -11,19 +11,21 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from everopen.api import answers, markup
+from everopen.api import answers, markup, markup_range
 from everopen.api.bodies import explain
 from everopen.api.carts import add, cart_of, check_out, set_to
 from everopen.api.catalogue import one_product, page_of
 from everopen.api.hot import order_request
 from everopen.api.orders import one_order
 from everopen.api.problems import PROBLEMS, Headers, Refusal
+from everopen.api.range import categories_of, group_of
 from everopen.api.routes import Answer, Call, Route
 from everopen.api.sessions import require_same_origin, session_of
 from everopen.api.shapes import CartLineBody, CheckoutBody, OrderBody
-from everopen.api.shapes_range import ProductAnswer
+from everopen.api.shapes_range import FacetsAnswer, ProductAnswer
 from everopen.api.shop import Shop
 from everopen.base.ids import secret_token
+from everopen.base.money import EXPONENTS
 from everopen.trading.orders import PlacedOrder
 
 T = TypeVar("T")
@@ -32,7 +34,7 @@ _HTML = (b"content-type", b"text/html; charset=utf-8")
 SECURITY: Headers = [
     (
         b"content-security-policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
+        b"default-src 'none'; style-src 'self'; img-src 'self' data: https: http:; form-action 'self'; base-uri 'none'; "
         b"frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
@@ -58,11 +60,39 @@ def _see(path: str, headers: Headers | None = None) -> Answer:
 
 
 async def home(shop: Shop, call: Call) -> Answer:
-    """Products with search and paging."""
-    found = await page_of(shop, call, shop.settings.page_products)
+    """Products with search, categories, filters and paging."""
+    for name, limit in (("from", "price_min"), ("to", "price_max")):
+        call.parameters[limit] = minor(call.parameters.get(name, ""), shop.currency)
+    kept = markup_range.kept(call.query)
+    narrowed = any(name != "sort" for name, _ in kept)
+    found = await page_of(shop, call, shop.settings.page_products, facets=narrowed)
+    categories = await categories_of(shop)
     query, after = call.parameters.get("q", "").strip(), call.parameters.get("after", "")
-    body = markup.catalogue(found, query=query, after=after, key=secret_token())
-    return await _page(shop, call, f"Results for “{query}”" if query else "Products", body, query=query)
+    chosen = next((item.name for item in categories if item.id == call.parameters.get("category")), "")
+    facets = found.facets if isinstance(found.facets, FacetsAnswer) else None
+    body = markup.catalogue(
+        found,
+        query=query,
+        after=after,
+        key=secret_token(),
+        heading=chosen,
+        kept=kept,
+        toolbar=markup_range.toolbar(kept, shop.currency),
+        aside=markup_range.aside(kept, categories, facets),
+    )
+    title = f"Results for “{query}”" if query else chosen or "Products"
+    return await _page(shop, call, title, body, query=query)
+
+
+def minor(text: str, currency: str) -> str:
+    """A price that a person typed (12, 12.50 or 12,50), in minor units. Raises a 422 `Refusal`."""
+    found = re.fullmatch(r"\s*([0-9]{1,9})(?:[.,]([0-9]{1,4}))?\s*", text)
+    digits = EXPONENTS[currency]
+    if found is None:
+        if text.strip():
+            raise Refusal("bad-input", "A price to look for is a number such as 12.50.")
+        return ""
+    return str(int(found[1] + (found[2] or "")[:digits].ljust(digits, "0")))
 
 
 async def product(shop: Shop, call: Call) -> Answer:
@@ -73,7 +103,18 @@ async def product(shop: Shop, call: Call) -> Answer:
 
 async def _product(shop: Shop, call: Call, found: ProductAnswer, **extra: Any) -> Answer:
     shown = {name: extra.pop(name) for name in ("email", "quantity", "notice") if name in extra}
-    body = markup.product_page(found, key=extra.pop("key", None) or secret_token(), **shown)
+    categories = await categories_of(shop) if found.category is not None else []
+    variants = ""
+    if found.group is not None and (group := await group_of(shop, found.group)) is not None:
+        variants = markup_range.variants(found, group.variants, group.varies_by)
+    body = markup.product_page(
+        found,
+        key=extra.pop("key", None) or secret_token(),
+        crumbs=markup_range.crumbs(found, categories),
+        variants=variants,
+        facts=markup_range.facts(found),
+        **shown,
+    )
     return await _page(shop, call, markup.name_of(found.title), body, **extra)
 
 

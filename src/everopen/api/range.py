@@ -11,10 +11,10 @@ from everopen.api.routes import Answer, Call, Parameter, Route
 from everopen.api.shapes_range import (
     CategoriesAnswer,
     CategoriesBody,
+    CategoryAnswer,
     GroupAnswer,
     GroupsAnswer,
     GroupsBody,
-    ProductAnswer,
     PutAnswer,
 )
 from everopen.api.shop import Shop
@@ -28,8 +28,12 @@ VARIANTS_MAX = 200
 
 async def list_categories(shop: Shop, _call: Call) -> Answer:
     """The tree of categories."""
-    found = await catalogue.list_categories(shop.primary)
-    return Answer(CategoriesAnswer([answers.category(item) for item in found]))
+    return Answer(CategoriesAnswer(await categories_of(shop)))
+
+
+async def categories_of(shop: Shop) -> list[CategoryAnswer]:
+    """All categories, each after its parent."""
+    return [answers.category(item) for item in await catalogue.list_categories(shop.primary)]
 
 
 async def put_categories(shop: Shop, call: Call) -> Answer:
@@ -62,19 +66,22 @@ async def list_groups(shop: Shop, call: Call) -> Answer:
 async def get_group(shop: Shop, call: Call) -> Answer:
     """One product group with its variants."""
     group_id = call.parameters["id"]
-    found = await catalogue.find_group(shop.primary, group_id)
+    found = await group_of(shop, group_id)
     if found is None:
         raise Refusal("not-found", f"There is no product group “{group_id[:80]}”.")
-    variants = await variants_of(shop, found.id)
-    return Answer(GroupAnswer(found.id, found.title, found.description, found.varies_by, variants))
+    return Answer(found)
 
 
-async def variants_of(shop: Shop, group_id: str) -> list[ProductAnswer]:
-    """The variants of a group that visitors see."""
+async def group_of(shop: Shop, group_id: str) -> GroupAnswer | None:
+    """A group with the variants that visitors see; None when there is no such group."""
+    found = await catalogue.find_group(shop.primary, group_id)
+    if found is None:
+        return None
     page = await search.find_products(
-        shop.primary, shop.currency, Wish(group=group_id), limit=VARIANTS_MAX, sort="sku"
+        shop.primary, shop.currency, Wish(group=group_id), limit=VARIANTS_MAX, sort="newest"
     )
-    return [answers.product(product) for product in page.products]
+    variants = [answers.product(product) for product in reversed(page.products)]  # as staff added them
+    return GroupAnswer(found.id, found.title, found.description, found.varies_by, variants)
 
 
 async def put_groups(shop: Shop, call: Call) -> Answer:

@@ -6,9 +6,16 @@ from html.parser import HTMLParser
 
 import pytest
 
-from everopen.api import markup
+from everopen.api import markup, markup_range
 from everopen.api.shapes import CartAnswer, CartLineAnswer
-from everopen.api.shapes_range import ProductAnswer, ProductsAnswer
+from everopen.api.shapes_range import (
+    CategoryAnswer,
+    FacetAnswer,
+    FacetsAnswer,
+    FacetValueAnswer,
+    ProductAnswer,
+    ProductsAnswer,
+)
 from everopen.base.money import Money
 
 NASTY = "<script>alert('1')</script>\" onload=\"x & 'y' 😀 שלום"
@@ -28,7 +35,34 @@ class Tags(HTMLParser):
 
 
 def nasty(available: int | None = 3) -> ProductAnswer:
-    return ProductAnswer(NASTY[:64], NASTY, NASTY, Money(255, "GBP"), True, available)
+    return ProductAnswer(
+        NASTY[:64],
+        NASTY,
+        NASTY,
+        Money(255, "GBP"),
+        True,
+        available,
+        category=NASTY,
+        group=NASTY,
+        attributes={NASTY: [NASTY, "b"]},
+        images=[NASTY, NASTY],
+        weight_g=1200,
+    )
+
+
+PAIRS = (("q", NASTY), ("attribute", f"{NASTY}:{NASTY}"), ("category", NASTY), ("from", NASTY))
+CATEGORIES = [
+    CategoryAnswer(NASTY, NASTY, None, 0, [NASTY], 3),
+    CategoryAnswer("b", NASTY, NASTY, 0, [NASTY, "b"], 3),
+]
+FACETS = FacetsAnswer(
+    2,
+    1,
+    None,
+    None,
+    [FacetValueAnswer("b", 2)],
+    [FacetAnswer(NASTY, [FacetValueAnswer(NASTY, 2), FacetValueAnswer("b", 1)])],
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +70,23 @@ def nasty(available: int | None = 3) -> ProductAnswer:
     [
         markup.catalogue(ProductsAnswer([nasty()], NASTY), query=NASTY, after=NASTY, key="k"),
         markup.catalogue(ProductsAnswer([], None), query=NASTY, after="", key="k"),
+        markup.catalogue(
+            ProductsAnswer([nasty()], NASTY),
+            query=NASTY,
+            after="",
+            key="k",
+            heading=NASTY,
+            kept=PAIRS,
+            toolbar=markup_range.toolbar(PAIRS, "GBP"),
+            aside=markup_range.aside(PAIRS, CATEGORIES, FACETS),
+        ),
+        markup.product_page(
+            nasty(),
+            key="k",
+            crumbs=markup_range.crumbs(nasty(), CATEGORIES),
+            variants=markup_range.variants(nasty(), [nasty(0), nasty()], [NASTY]),
+            facts=markup_range.facts(nasty()),
+        ),
         markup.product_page(nasty(), key="k", email=NASTY, quantity=NASTY, notice=NASTY),
         markup.cart_page(
             CartAnswer(
