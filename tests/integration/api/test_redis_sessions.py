@@ -95,7 +95,7 @@ def test_without_redis_carts_wait_with_a_reason_and_guests_still_buy(
             redis.start()
         else:
             redis.send(signal.SIGCONT)
-    assert client.get("/api/cart", headers=cookie).json() == added.json()
+    assert client.get("/api/cart", headers=cookie).json()["units"] == 1
 
 
 def test_a_session_store_without_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
