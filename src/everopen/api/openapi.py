@@ -131,4 +131,6 @@ def _schema(item: Parameter) -> dict[str, Any]:
         schema["maximum"] = item.most
     if item.choices:
         schema["enum"] = list(item.choices)
+    if item.pattern:
+        schema["pattern"] = item.pattern
     return schema

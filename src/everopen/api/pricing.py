@@ -277,7 +277,7 @@ async def end_coupon(shop: Shop, call: Call) -> Answer:
 
 ENDED = Parameter("ended", "`true`: also those that staff ended.", choices=("true", "false"))
 _PROMOTION = Parameter("id", "The promotion.", "path")
-_COUPON = Parameter("code", "The coupon; capitals are the same.", "path")
+_COUPON = Parameter("code", "The coupon; capitals are the same.", "path", pattern=CODE_PATTERN)
 WRITE = "promotions:write"
 
 # fmt: off

@@ -90,6 +90,8 @@ class Parameter(NamedTuple):
     most: int | None = None
     """Of an integer."""
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    """Of a text."""
 
 
 class Route(NamedTuple):

@@ -170,9 +170,9 @@ async def end_shipping_method(shop: Shop, call: Call) -> Answer:
     return Answer(await _shipping_method(shop, code), replay_header(outcome.replayed))
 
 
-_COUNTRY = Parameter("country", "Only for this country (ISO 3166-1, two capitals).")
+_COUNTRY = Parameter("country", "Only for this country (ISO 3166-1, two capitals).", pattern=COUNTRY_PATTERN)
 _RATE = Parameter("id", "The tax rate.", "path")
-_METHOD = Parameter("code", "The shipping method.", "path")
+_METHOD = Parameter("code", "The shipping method.", "path", pattern=METHOD_PATTERN)
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
