@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from everopen.base.errors import EveropenError, StartError
 from everopen.base.home import Home
 from everopen.base.process import Identity
@@ -232,13 +234,14 @@ def run_gateway(home: Home, arguments: argparse.Namespace) -> None:
 def run_worker(home: Home, arguments: argparse.Namespace) -> None:
     """A worker on its own Unix socket."""
     from everopen.api import main as api
+    from everopen.trading.payments.stripe import stripe_setup
 
     configuration, _ = load()
     secrets, _ = load_or_create(home.secrets_file)
     api.run(
         configuration.api, configuration.trading, configuration.store, configuration.people, name=arguments.name, socket=arguments.socket,
         topology_file=home.topology_file, app_password=secrets.app, operator_key=secrets.operator_key,
-        payments_socket=payments_socket(home), drop_privileges=_dropper(configuration), events=configuration.events,
+        payments_socket=payments_socket(home), stripe=stripe_setup(configuration.stripe), drop_privileges=_dropper(configuration), events=configuration.events,
     )  # fmt: skip
 
 
@@ -249,17 +252,23 @@ def payments_socket(home: Home) -> Path:
 
 def run_payments(home: Home, arguments: argparse.Namespace) -> None:
     """The sandbox payment provider with its own books."""
-    from everopen.trading.payments import sandbox_server
+    from everopen.trading.payments import sandbox_server, signing
 
     configuration, _ = load()
+    secrets, _ = load_or_create(home.secrets_file)
+    settings = configuration.sandbox
+    if not settings.webhook_url and configuration.shop.port:
+        url = f"http://127.0.0.1:{configuration.shop.port}/api/payments/sandbox/webhooks"
+        settings = msgspec.structs.replace(settings, webhook_url=url)
     books = Path(os.path.realpath(home.payments_books))
     temporary = home.run / f".payments.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(arguments.socket)
     os.replace(temporary, payments_socket(home))
     sandbox_server.run(
-        configuration.sandbox, socket=arguments.socket, books=books, drop_privileges=_dropper(configuration)
-    )
+        settings, socket=arguments.socket, books=books, drop_privileges=_dropper(configuration),
+        webhook_secret=signing.sandbox_secret(secrets.operator_key),
+    )  # fmt: skip
 
 
 def run_console(home: Home, arguments: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ from everopen.gateway.settings import GatewaySettings
 from everopen.recover.settings import RecoverSettings
 from everopen.store.settings import StoreSettings
 from everopen.trading.events.settings import EventsSettings
-from everopen.trading.payments.settings import SandboxSettings
+from everopen.trading.payments.settings import SandboxSettings, StripeSettings
 from everopen.trading.people.settings import PeopleSettings
 from everopen.trading.settings import TradingSettings
 
@@ -76,6 +76,7 @@ class Configuration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     events: EventsSettings = EventsSettings()
     store: StoreSettings = StoreSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    stripe: StripeSettings = StripeSettings()
     drill: DrillSettings = DrillSettings()
 
 

@@ -44,7 +44,12 @@ class Api:
         self._counters = shop.counters
         settings = shop.settings
         self._order = OrderEntrance(
-            shop.desk, settings, currency=shop.currency, access=access, counters=shop.counters
+            shop.desk,
+            settings,
+            currency=shop.currency,
+            access=access,
+            counters=shop.counters,
+            providers=shop.providers,
         )
         self._router = Router(
             TABLE,

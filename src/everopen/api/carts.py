@@ -121,7 +121,7 @@ async def check_out(shop: Shop, call: Call, body: CheckoutBody, *, key: str) -> 
     """Places the order of the visitor's cart, for the customer who is logged in. The fingerprint leaves the lines out: the
     same key after success finds an empty cart, and must give the same answer. Raises a `Refusal`."""
     email, payment = body.customer.email, body.payment
-    require_provider(payment.provider)
+    require_provider(payment.provider, shop.providers)
     extras, meaning = extras_of(body, shop.currency)
     session = await shop.session(session_of(call))
     if session is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Collection
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -53,7 +54,9 @@ class OrderEntrance:
         currency: str,
         access: Staffed,
         counters: dict[str, int],
+        providers: Collection[str] = PROVIDERS,
     ) -> None:
+        self._providers = providers
         self._place = desk.place
         self._settings = settings
         self._currency = currency
@@ -71,7 +74,13 @@ class OrderEntrance:
             headers, receive, bytes_max=settings.body_bytes_max, timeout_s=settings.body_timeout_s
         )
         asked = decode(self._decoder, body)
-        request = order_request(asked, key, currency=self._currency, lines_max=settings.lines_max)
+        request = order_request(
+            asked,
+            key,
+            currency=self._currency,
+            lines_max=settings.lines_max,
+            providers=self._providers,
+        )
         if needs_operator(asked):
             await self._access.require(headers, "orders:write")
         outcome = await self._place(request)
@@ -107,7 +116,9 @@ def needs_operator(body: OrderBody) -> bool:
     return body.placed_at is not None or any(line.unit_price is not None for line in body.lines)
 
 
-def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -> OrderRequest:
+def order_request(
+    body: OrderBody, key: str, *, currency: str, lines_max: int, providers: Collection[str] = PROVIDERS
+) -> OrderRequest:
     """What trading is asked: duplicates summed, with the fingerprint of the meaning (not of the bytes)."""
     if len(body.lines) > lines_max:
         raise Refusal(
@@ -115,7 +126,7 @@ def order_request(body: OrderBody, key: str, *, currency: str, lines_max: int) -
         )
     lines = summed(body.lines, body.currency or currency)
     customer, payment = body.customer, body.payment
-    require_provider(payment.provider)
+    require_provider(payment.provider, providers)
     placed_at = None if body.placed_at is None else _in_utc(body.placed_at)
     extras, meaning = extras_of(body, currency)
     return OrderRequest(
@@ -176,10 +187,10 @@ def _in_utc(placed_at: datetime) -> datetime:
         raise Refusal("bad-input", "`placed_at` is a time that no calendar here has.") from None
 
 
-def require_provider(name: str) -> None:
+def require_provider(name: str, providers: Collection[str]) -> None:
     """Raises a 422 `Refusal` for a payment provider that this shop does not have."""
-    if name not in PROVIDERS:
-        known = ", ".join(f"“{provider}”" for provider in sorted(PROVIDERS))
+    if name not in providers:
+        known = ", ".join(f"“{provider}”" for provider in sorted(providers))
         raise Refusal("unknown-provider", f"There is no payment provider “{name}”; this shop takes {known}.")
 
 

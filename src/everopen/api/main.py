@@ -30,6 +30,8 @@ from everopen.store.settings import StoreSettings
 from everopen.trading.desk import Trading
 from everopen.trading.events.sender import tls_context
 from everopen.trading.events.settings import EventsSettings
+from everopen.trading.payments import StripeSetup
+from everopen.trading.payments.signing import sandbox_secret
 from everopen.trading.people import PeopleSettings
 from everopen.trading.settings import TradingSettings
 
@@ -70,6 +72,7 @@ def run(
     app_password: str,
     operator_key: str,
     payments_socket: Path,
+    stripe: StripeSetup | None = None,
     drop_privileges: Callable[[], None],
     events: EventsSettings | None = None,
 ) -> None:
@@ -79,6 +82,8 @@ def run(
     for module in (*PRELOADED, *PRELOADED_FOR.get(api.session_store, ())):
         importlib.import_module(module)
     tls_context()
+    if stripe is not None:
+        importlib.import_module("everopen.trading.payments.stripe")
     listener = bind(socket, api.backlog)
     tune_memory()
     drop_privileges()
@@ -90,6 +95,8 @@ def run(
             topology_file=topology_file,
             app_password=app_password,
             payments_socket=payments_socket,
+            sandbox_secret=sandbox_secret(operator_key),
+            stripe=stripe,
             clock=SystemClock(),
             rng=random.Random(),
             name=name,

@@ -20,7 +20,8 @@ def document(table: Sequence[Route], *, shop_name: str, version: str) -> dict[st
     """The whole document. Pages for people are left out."""
     calls = [route for route in table if not route.page]
     types = sorted(
-        {kind for route in calls for kind in (route.body, route.answer) if kind is not None} | {Problem},
+        {kind for route in calls for kind in (route.body, route.answer) if kind not in (None, bytes)}
+        | {Problem},
         key=lambda kind: kind.__name__,
     )
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
@@ -80,6 +81,8 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
             "required": required,
             "content": {"application/json": {"schema": schema_of[route.body]}},
         }
+    if route.raw:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {}}}}
     if route.scope:
         operation["security"] = [{"session": []} if route.scope == CUSTOMER else {"operator": []}]
     return operation
@@ -88,7 +91,8 @@ def _operation(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str,
 def _responses(route: Route, schema_of: dict[type, dict[str, Any]]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": "Done."}
     if route.answer is not None:
-        good["content"] = {"application/json": {"schema": schema_of[route.answer]}}
+        schema = {"type": "string"} if route.answer is bytes else schema_of[route.answer]
+        good["content"] = {route.media: {"schema": schema}}
     if route.streams:
         good["description"] = "Server-sent events, until one of both hangs up."
         good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}

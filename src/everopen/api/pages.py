@@ -133,7 +133,13 @@ async def buy(shop: Shop, call: Call) -> Answer:
             },
         )
         outcome = await shop.place(
-            order_request(asked, key, currency=shop.currency, lines_max=shop.settings.lines_max)
+            order_request(
+                asked,
+                key,
+                currency=shop.currency,
+                lines_max=shop.settings.lines_max,
+                providers=shop.providers,
+            )
         )
         if isinstance(outcome, PlacedOrder):
             return _see(f"/orders/{outcome.id}")

@@ -93,6 +93,14 @@ PROBLEMS: dict[str, Kind] = {
     "unknown-category": Kind(422, "Unknown category", "`GET /api/categories` lists what there is."),
     "unknown-group": Kind(422, "Unknown product group", "`GET /api/groups` lists what there is."),
     "unknown-location": Kind(422, "Unknown location", "`GET /api/stock/locations` lists what there is."),
+    "bad-signature": Kind(
+        400,
+        "The signature is not right",
+        "Only the payment provider itself may notify this shop; check the secret and the clock.",
+    ),
+    "provider-silent": Kind(
+        503, "The payment provider does not answer", "Nothing was changed. Send it again in a moment."
+    ),
     "no-operator": Kind(
         401,
         "Staff only",

@@ -123,6 +123,10 @@ class Route(NamedTuple):
     """Takes a form (`application/x-www-form-urlencoded`) instead of JSON."""
     streams: bool = False
     """Answers server-sent events, without end."""
+    raw: bool = False
+    """Takes JSON that only its handler reads, as bytes (`Call.raw`): a signature was made over them."""
+    media: str = "application/json"
+    """What the answer is; others than JSON have the type `bytes`."""
 
 
 SELF = "self"
@@ -224,7 +228,7 @@ class Router:
         await send({"type": "http.response.body", "body": content})
 
     async def _take_body(self, route: Route, call: Call, receive: Receive) -> None:
-        if route.body is None and not route.form:
+        if route.body is None and not route.form and not route.raw:
             return
         limits = self._limits
         optional = route.body is not None and not route.form and _all_default(route.body)
@@ -286,7 +290,7 @@ def read_form(call: Call) -> dict[str, str]:
 def refusals_of(route: Route) -> tuple[str, ...]:
     """Every problem that a call can answer, with those that follow from its row."""
     found = [*route.refusals]
-    if route.body is not None:
+    if route.body is not None or route.raw:
         found += ["too-large", "bad-content-type", "slow-body"]
     if route.scope == CUSTOMER:
         found += ["not-logged-in"]

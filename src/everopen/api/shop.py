@@ -70,6 +70,10 @@ class Shop:
         self._trading = trading
         self.primary = self._primary = trading.primary
         """Subjects with statements of their own run them there."""
+        self.money = trading
+        """For the calls about payments and the ledger: primary, providers, payer, settings."""
+        self.providers = frozenset(trading.providers)
+        """Names of the payment providers that this shop has."""
         self.sessions: SessionStore = SESSION_STORES[settings.session_store](
             trading.primary, settings.session_redis_url, self.session_days
         )

@@ -16,7 +16,7 @@ from everopen.trading.jobs.runner import Runner
 from everopen.trading.jobs.table import JOBS
 from everopen.trading.lanes import Lanes
 from everopen.trading.orders import OrderRequest, Outcome
-from everopen.trading.payments import PROVIDERS
+from everopen.trading.payments import Setup, StripeSetup, make_providers
 from everopen.trading.payments.payer import Payer
 from everopen.trading.quoting import Quoting
 from everopen.trading.settings import TradingSettings
@@ -36,6 +36,8 @@ class Trading:
         clock: Clock,
         rng: Rng,
         database: str = "everopen",
+        sandbox_secret: str = "",
+        stripe: StripeSetup | None = None,
         name: str = "",
         events: EventsSettings | None = None,
     ) -> None:
@@ -49,9 +51,14 @@ class Trading:
             jitter=rng.random,
             database=database,
         )
-        self.providers = {
-            name: make(payments_socket, settings.payer_timeout_s) for name, make in PROVIDERS.items()
-        }
+        self.providers = make_providers(
+            Setup(
+                socket=payments_socket,
+                timeout_s=settings.payer_timeout_s,
+                sandbox_secret=sandbox_secret,
+                stripe=stripe,
+            )
+        )
         self.payer = Payer(
             settings, self.primary, self.providers, clock=clock, rng=rng, busy=lambda: self.lanes.busy()
         )

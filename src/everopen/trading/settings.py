@@ -82,6 +82,23 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     payer_settle_pause_ms: Annotated[
         float, msgspec.Meta(ge=0, description="Pause that lets outcomes gather for one transaction.")
     ] = 10.0
+    payer_settle_busy_ms: Annotated[
+        float, msgspec.Meta(ge=0, description="That pause while orders come in a rush: fewer, larger groups.")
+    ] = 50.0
+    payer_slow_ms: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0, description="A call to a provider that lasts longer is slow: another takes its place."
+        ),
+    ] = 250.0
+    payer_slow_calls: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=1000,
+            description="Slow calls at once that a worker leaves to one provider; beyond them it has half of the calls.",
+        ),
+    ] = 24
     payer_retry_s_max: Annotated[
         float,
         msgspec.Meta(gt=0, description="Longest pause between two questions about one unknown payment."),
@@ -93,6 +110,30 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             description="An order whose provider says it knows of no charge gives its stock back after so long.",
         ),
     ] = 30.0
+    authorisation_days: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            description="An authorised order of which nothing was captured for so long is cancelled (card holds lapse after some 7 days).",
+        ),
+    ] = 6.0
+    reconcile_hours: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            description="How often is looked whether a day lacks its comparison with a provider's books.",
+        ),
+    ] = 6.0
+    payment_doubt_hours: Annotated[
+        float,
+        msgspec.Meta(gt=0, description="A payment whose outcome is unknown for so long is shown to staff."),
+    ] = 1.0
+    ledger_rows_max: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1, description="Longest statement that a worker answers; `everopen ledger` writes longer ones."
+        ),
+    ] = 100_000
     idempotency_days: Annotated[
         float, msgspec.Meta(gt=0, description="How long a used idempotency key is remembered.")
     ] = 7.0

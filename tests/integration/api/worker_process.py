@@ -42,12 +42,14 @@ def _main() -> None:
     asked: dict[str, Any] = json.loads(sys.argv[2])
     if sys.argv[1] == "payments":
         from everopen.trading.payments import sandbox_server
+        from everopen.trading.payments.signing import sandbox_secret
 
         sandbox_server.run(
-            sandbox_server.SandboxSettings(),
+            sandbox_server.SandboxSettings(**asked.get("sandbox", {})),
             socket=Path(asked["socket"]),
             books=Path(asked["books"]),
             drop_privileges=lambda: None,
+            webhook_secret=sandbox_secret(OPERATOR_KEY),
         )
         return
     import msgspec
@@ -141,7 +143,13 @@ async def create_shop_database(node: Node) -> Database:
 @contextmanager
 def running_shop(folder: Path, topology_file: Path, **settings: Any) -> Iterator[Running]:
     """A worker with its payments process; ready when it comes."""
-    payments = Running("payments", folder / "payments.sock", books=str(folder / "books.sqlite"))
+    hook = f"unix:{folder / 'worker.sock'}:/api/payments/sandbox/webhooks"
+    payments = Running(
+        "payments",
+        folder / "payments.sock",
+        books=str(folder / "books.sqlite"),
+        sandbox={"webhook_url": hook},
+    )
     worker = Running(
         "worker",
         folder / "worker.sock",

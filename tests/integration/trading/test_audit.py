@@ -45,6 +45,11 @@ TAMPERINGS = {
     "audit_log_is_chained": "UPDATE audit_log SET detail = 'nothing' WHERE sequence = 2",
     "payments_back_have_reasons": "INSERT INTO payment_intents (id, order_id, kind, status, amount, currency, provider, token, next_attempt_at) "
     "SELECT gen_random_uuid(), id, 'refund', 'refunded', 1, currency, 'sandbox', 't', now() FROM orders WHERE status = 'paid' LIMIT 1",
+    "captures_within_authorisations": "UPDATE payment_intents SET kind = 'capture', id = gen_random_uuid() WHERE kind = 'charge' AND status = 'captured'",
+    "refunds_within_captures": "UPDATE payment_intents SET amount = amount * 100 WHERE kind = 'refund'",
+    "authorised_orders_are_held": "UPDATE payment_intents SET kind = 'authorise', status = 'authorised' WHERE kind = 'charge' AND status = 'captured'",
+    "payments_are_taken_up_once": "UPDATE payment_intents SET retry_of = order_id WHERE kind = 'refund'",
+    "reconciliations_add_up": "INSERT INTO reconciliations VALUES (gen_random_uuid(), 'sandbox', now(), now(), 1, 1, '[]', '[]')",
 }
 
 
@@ -140,7 +145,8 @@ def test_the_provider_may_be_ahead_only_by_what_is_under_way(
 
 
 @pytest.mark.parametrize(
-    "table", ["ledger_entries", "audit_log", "stock_movements", "order_lines", "refund_lines"]
+    "table",
+    ["ledger_entries", "audit_log", "stock_movements", "order_lines", "refund_lines", "reconciliations"],
 )
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {}"])
 def test_the_application_can_add_to_the_books_and_never_change_them(

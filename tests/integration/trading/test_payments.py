@@ -9,7 +9,6 @@ import signal
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-import msgspec
 import pytest
 
 from everopen.base.ids import uuid7
@@ -26,8 +25,7 @@ from everopen.trading.orders import (
     UnknownSku,
     WrongState,
 )
-from everopen.trading.payments import PROVIDERS, Answer, Movement, SandboxProvider
-from tests.integration.trading.conftest import SandboxProcess, Shop, problems
+from tests.integration.trading.conftest import Shop, problems
 
 
 async def eventually(what: Callable[[], Awaitable[bool]], deadline_s: float = 15.0) -> None:
@@ -355,41 +353,5 @@ def test_orders_and_settlements_of_the_same_goods_at_once_add_up(shop: Shop) -> 
             await jobs
             await eventually(lambda: all_settled(shop), 40)
         assert problems(await shop.audit(books=True)) == []
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("name", sorted(PROVIDERS))
-def test_every_provider_moves_money_once_per_key_and_knows_what_became_of_it(
-    sandbox: SandboxProcess, name: str
-) -> None:
-    async def scenario() -> None:
-        sandbox.start()
-        provider = PROVIDERS[name](sandbox.socket, 2.0)
-        charge_id = uuid7()
-        charge = Movement(charge_id, charge_id, 500, "GBP", "tok_approve")
-        lost = msgspec.structs.replace(charge, id=uuid7())
-        for _ in range(2):
-            assert (await provider.withdraw(lost)).answer is Answer.ABSENT
-        assert (await provider.charge(lost)).answer is Answer.DECLINED, (
-            "a charge comes after it was withdrawn"
-        )
-        assert (await provider.withdraw(lost)).answer is Answer.ABSENT
-        replies = await asyncio.gather(*(provider.charge(charge) for _ in range(5)))
-        assert {reply.answer for reply in replies} == {Answer.APPROVED}
-        assert len({reply.reference for reply in replies}) == 1
-        assert (await provider.withdraw(charge)).answer is Answer.APPROVED
-        back = [Movement(uuid7(), charge_id, 300, "GBP", "") for _ in range(2)]
-        assert [(await provider.refund(refund)).answer for refund in back] == [
-            Answer.APPROVED,
-            Answer.DECLINED,
-        ]
-        assert (await provider.refund(back[0])).answer is Answer.APPROVED
-        assert isinstance(provider, SandboxProvider)
-        sums = await provider.books()
-        assert (sums.captured, sums.charges_approved, sums.refunded) == (500, 1, 300)
-        assert sandbox.stop() == 0, "SIGTERM ends it with status 0"
-        assert (await provider.charge(charge)).answer is Answer.UNKNOWN
-        await provider.close()
 
     asyncio.run(scenario())

@@ -8,7 +8,7 @@ import pytest
 
 from everopen.base.ids import uuid7
 from everopen.trading.payments import Answer, Movement
-from everopen.trading.payments.asking import Intent, outcome, pause_s, question
+from everopen.trading.payments.asking import Intent, news, outcome, pause_s, question
 from everopen.trading.payments.sandbox import read_reply
 
 
@@ -21,6 +21,11 @@ from everopen.trading.payments.sandbox import read_reply
         ("charge", "cancelled", 0.0, "withdraw"),
         ("refund", "paid", 9999.0, "refund"),
         ("refund", "cancelled", 0.0, "refund"),
+        ("authorise", "placed", 0.0, "authorise"),
+        ("authorise", "placed", 1801.0, "withdraw"),
+        ("authorise", "cancelled", 0.0, "withdraw"),
+        ("capture", "authorised", 9999.0, "capture"),
+        ("void", "cancelled", 0.0, "void"),
     ],
 )
 def test_a_charge_is_only_asked_for_while_its_order_can_use_it(
@@ -35,6 +40,18 @@ def test_only_a_clear_answer_settles() -> None:
         Answer.APPROVED: "approved",
         Answer.DECLINED: "declined",
         Answer.ABSENT: "declined",
+        Answer.LAPSED: "declined",
+        Answer.UNKNOWN: None,
+    }
+
+
+def test_a_look_that_finds_nothing_settles_nothing() -> None:
+    """What is not there yet may be on its way; only a withdrawal makes sure."""
+    assert {answer: news(answer) for answer in Answer} == {
+        Answer.APPROVED: "approved",
+        Answer.DECLINED: "declined",
+        Answer.LAPSED: "lapsed",
+        Answer.ABSENT: None,
         Answer.UNKNOWN: None,
     }
 

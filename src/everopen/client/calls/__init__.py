@@ -4,6 +4,7 @@ from everopen.client.calls.carts import CartsCalls
 from everopen.client.calls.catalogue import CatalogueCalls
 from everopen.client.calls.events import EventsCalls
 from everopen.client.calls.jobs import JobsCalls
+from everopen.client.calls.money import MoneyCalls
 from everopen.client.calls.orders import OrdersCalls
 from everopen.client.calls.people import PeopleCalls
 from everopen.client.calls.pricing import PricingCalls
@@ -20,6 +21,7 @@ class Calls(
     CatalogueCalls,
     EventsCalls,
     JobsCalls,
+    MoneyCalls,
     OrdersCalls,
     PeopleCalls,
     PricingCalls,

@@ -77,11 +77,11 @@ class RefundData(Struct, frozen=True):
 
 
 class PaymentData(Struct, frozen=True):
-    """A charge, or a payment back, at a provider."""
+    """Money that moves at a provider, is held there, or goes back."""
 
     payment_id: UUID
     order_id: UUID
-    kind: Literal["charge", "refund"]
+    kind: Literal["charge", "authorise", "capture", "void", "refund"]
     status: str
     amount: Money
     provider: str
@@ -124,6 +124,7 @@ class Topic(NamedTuple):
 
 TOPICS: dict[str, Topic] = {
     "order.placed": Topic("An order was accepted: its goods are reserved, its payment is under way.", OrderData),
+    "order.authorised": Topic("The provider holds the order's money; staff capture it later.", OrderData),
     "order.paid": Topic("The order's money was captured; its goods have left the stock.", OrderData),
     "order.declined": Topic("The provider said no; the order's goods are free again.", OrderData),
     "order.cancelled": Topic("The order was taken back before anything was sent; its goods are free again.", CancelledData),
@@ -139,7 +140,11 @@ TOPICS: dict[str, Topic] = {
     "refund.paid": Topic("The provider has paid a refund, or given back what was paid too late.", PaymentData, "payment"),
     "refund.failed": Topic("The provider refused to pay a refund: somebody has to look.", PaymentData, "payment"),
     "customer.credit": Topic("Money was promised back for a sale that is not in this shop.", RefundData, "refund"),
-    "payment.late": Topic("Money was captured for an order that is no more; it goes back by itself.", PaymentData, "payment"),
+    "payment.captured": Topic("A part, or all, of what was authorised was captured.", PaymentData, "payment"),
+    "payment.capture_failed": Topic("The provider refused to capture what it holds: somebody has to look.", PaymentData, "payment"),
+    "payment.voided": Topic("What was authorised and not captured was given back.", PaymentData, "payment"),
+    "payment.void_failed": Topic("The provider refused to give back what it holds: somebody has to look.", PaymentData, "payment"),
+    "payment.late": Topic("Money was captured or held for an order that is no more; it goes back by itself.", PaymentData, "payment"),
     "payment.declined": Topic("A payment was refused after its order was given up; nothing follows.", PaymentData, "payment"),
     "stock.low": Topic("A SKU came down to its threshold; told once until it is above it again.", StockData, "other"),
     "customer.registered": Topic("A customer opened an account.", CustomerData, "other"),

@@ -1,10 +1,12 @@
 """What to ask a provider about an intent, and what its reply means. Pure.
 
-    intent            order       age            ask        reply → outcome
-    charge            placed      young          charge     approved, declined; unknown → later
-    charge            placed      expired        withdraw   absent → declined (stock is released); unknown → later
-    charge            cancelled   any            withdraw   approved → captured late and given back; absent → declined
-    refund            any         any            refund     approved, declined; unknown → later
+    intent              order       age            ask              reply → outcome
+    charge, authorise   placed      young          the same         approved, declined; unknown → later
+    charge, authorise   placed      expired        withdraw         absent → declined (stock is released); unknown → later
+    charge, authorise   cancelled   any            withdraw         approved → late, and given back; absent → declined
+    capture             any         any            capture          approved, declined; unknown → later
+    void                any         any            void             approved, declined; unknown → later
+    refund              any         any            refund           approved, declined; unknown → later
 
 A reservation is never released while the outcome is unknown: it expires only when the provider says that it made
 no charge and never will. A reply is never trusted to be "no" because it is late."""
@@ -19,7 +21,7 @@ import msgspec
 from everopen.base.clock import Rng
 from everopen.trading.payments.provider import Answer, Movement
 
-Question = Literal["charge", "refund", "withdraw"]
+Question = Literal["charge", "authorise", "capture", "void", "refund", "withdraw"]
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -41,10 +43,15 @@ class Intent(msgspec.Struct, frozen=True):
 
 def question(intent: Intent, reservation_s: float) -> Question:
     """What to ask."""
-    if intent.kind == "refund":
-        return "refund"
+    match intent.kind:
+        case "refund":
+            return "refund"
+        case "capture":
+            return "capture"
+        case "void":
+            return "void"
     if intent.order_status == "placed" and intent.age_s < reservation_s:
-        return "charge"
+        return "authorise" if intent.kind == "authorise" else "charge"
     return "withdraw"
 
 
@@ -53,9 +60,22 @@ def outcome(answer: Answer) -> Literal["approved", "declined"] | None:
     match answer:
         case Answer.APPROVED:
             return "approved"
-        case Answer.DECLINED | Answer.ABSENT:
+        case Answer.DECLINED | Answer.ABSENT | Answer.LAPSED:
             return "declined"
         case Answer.UNKNOWN:
+            return None
+
+
+def news(answer: Answer) -> Literal["approved", "declined", "lapsed"] | None:
+    """What to settle after a mere look: that there is nothing yet does not mean that nothing is on its way."""
+    match answer:
+        case Answer.APPROVED:
+            return "approved"
+        case Answer.DECLINED:
+            return "declined"
+        case Answer.LAPSED:
+            return "lapsed"
+        case Answer.ABSENT | Answer.UNKNOWN:
             return None
 
 

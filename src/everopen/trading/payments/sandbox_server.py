@@ -2,9 +2,9 @@
 compared with somebody else's.
 
 Tokens decide what happens: `tok_approve`; `tok_decline` (as any token it doesn't know); `tok_slow` answers after three
-seconds; `tok_lost` charges, then breaks the connection the first time, which is how money gets lost in other shops.
-Requests that arrive together are written in one SQLite transaction. The books survive `kill -9` of the process; after a
-power cut the last moments may be missing (synchronous=NORMAL), which a real provider would not allow itself."""
+seconds; `tok_lost` charges, then breaks the connection the first time, which is how money gets lost in other shops;
+`tok_down` answers 503; `tok_capture_declined`, `tok_refund_declined`; and those that send webhooks (`sandbox_events`).
+Requests that arrive together are written in one SQLite transaction (`sandbox_books`)."""
 
 from __future__ import annotations
 
@@ -14,170 +14,46 @@ import signal
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 import uvicorn
 import uvicorn.lifespan.off
 import uvicorn.protocols.http.httptools_impl  # loaded now: after dropping privileges the files may be out of reach
 
+from everopen.trading.payments.sandbox_books import (
+    CaptureBody,
+    ChargeBody,
+    Later,
+    Ledger,
+    Movement,
+    RefundBody,
+    VoidBody,
+    Withdrawal,
+)
+from everopen.trading.payments.sandbox_events import Event, Sender, plan
 from everopen.trading.payments.settings import SandboxSettings
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS charges (
-    key TEXT PRIMARY KEY, amount INTEGER NOT NULL, currency TEXT NOT NULL, token TEXT NOT NULL,
-    status TEXT NOT NULL, answers INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS refunds (
-    key TEXT PRIMARY KEY, charge TEXT NOT NULL, amount INTEGER NOT NULL, currency TEXT NOT NULL, status TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS refunds_charge ON refunds (charge);
-"""
-
-BOOKS = """
-SELECT (SELECT count(*) FROM charges WHERE status = 'approved') AS charges_approved,
-       (SELECT count(*) FROM charges WHERE status = 'declined') AS charges_declined,
-       (SELECT coalesce(sum(amount), 0) FROM charges WHERE status = 'approved') AS captured,
-       (SELECT count(*) FROM refunds WHERE status = 'approved') AS refunds,
-       (SELECT coalesce(sum(amount), 0) FROM refunds WHERE status = 'approved') AS refunded
-"""
-
-
-class ChargeBody(msgspec.Struct, frozen=True):
-    """POST /charges."""
-
-    idempotency_key: str
-    amount: Annotated[int, msgspec.Meta(ge=0)]
-    currency: str
-    token: str
-
-
-class RefundBody(msgspec.Struct, frozen=True):
-    """POST /refunds. `charge` is the key of the charge."""
-
-    idempotency_key: str
-    charge: str
-    amount: Annotated[int, msgspec.Meta(ge=0)]
-    currency: str
-
-
-class Withdrawal(msgspec.Struct, frozen=True):
-    """POST /charges/KEY/withdraw: the charge, if it was not made by now, is never made."""
-
-    idempotency_key: str
-
-
-Movement = ChargeBody | RefundBody | Withdrawal
-
-
-class Ledger:
-    """The provider's books in SQLite, opened for this process alone."""
-
-    def __init__(self, path: Path | str) -> None:
-        self._base = sqlite3.connect(path, isolation_level=None)
-        self._base.row_factory = sqlite3.Row
-        for pragma in (
-            "locking_mode=EXCLUSIVE",
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "temp_store=MEMORY",
-        ):
-            self._base.execute(f"PRAGMA {pragma}")
-        self._base.executescript(TABLES)
-        self._base.execute("BEGIN IMMEDIATE")  # opens every file now, while this process may
-        self._base.execute("COMMIT")
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """One transaction."""
-        self._base.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            self._base.execute("ROLLBACK")
-            raise
-        self._base.execute("COMMIT")
-
-    def charge(self, body: ChargeBody) -> tuple[str, int] | None:
-        """Status and how often it was asked before; None when the key belongs to another charge."""
-        run = self._base.execute
-        status = "approved" if body.token in ("tok_approve", "tok_slow", "tok_lost") else "declined"
-        run(
-            "INSERT OR IGNORE INTO charges (key, amount, currency, token, status) VALUES (?, ?, ?, ?, ?)",
-            (body.idempotency_key, body.amount, body.currency, body.token, status),
-        )
-        row = run("SELECT * FROM charges WHERE key = ?", (body.idempotency_key,)).fetchone()
-        if row["status"] == "withdrawn":
-            return "declined", 0
-        if (row["amount"], row["currency"]) != (body.amount, body.currency):
-            return None
-        if row["token"] == "tok_lost":
-            run("UPDATE charges SET answers = answers + 1 WHERE key = ?", (body.idempotency_key,))
-        return row["status"], row["answers"]
-
-    def refund(self, body: RefundBody) -> str:
-        """Status: approved while the refunds of a charge don't exceed it."""
-        run = self._base.execute
-        known = run("SELECT status FROM refunds WHERE key = ?", (body.idempotency_key,)).fetchone()
-        if known is not None:
-            return str(known["status"])
-        charge = run("SELECT amount, status, currency FROM charges WHERE key = ?", (body.charge,)).fetchone()
-        given = run(
-            "SELECT coalesce(sum(amount), 0) FROM refunds WHERE charge = ? AND status = 'approved'",
-            (body.charge,),
-        ).fetchone()[0]
-        fits = (
-            charge is not None
-            and charge["status"] == "approved"
-            and charge["currency"] == body.currency
-            and given + body.amount <= charge["amount"]
-        )
-        status = "approved" if fits else "declined"
-        run(
-            "INSERT INTO refunds (key, charge, amount, currency, status) VALUES (?, ?, ?, ?, ?)",
-            (body.idempotency_key, body.charge, body.amount, body.currency, status),
-        )
-        return status
-
-    def withdraw(self, body: Withdrawal) -> str | None:
-        """The status of a charge; None when there was none, and then there will be none."""
-        key = (body.idempotency_key,)
-        self._base.execute("INSERT OR IGNORE INTO charges VALUES (?, 0, '', '', 'withdrawn', 0)", key)
-        status = str(self._base.execute("SELECT status FROM charges WHERE key = ?", key).fetchone()["status"])
-        return None if status == "withdrawn" else status
-
-    def write(self, body: Movement) -> Any:
-        """`charge`, `refund` or `withdraw`."""
-        match body:
-            case ChargeBody():
-                return self.charge(body)
-            case RefundBody():
-                return self.refund(body)
-            case Withdrawal():
-                return self.withdraw(body)
-
-    def sums(self) -> dict[str, int]:
-        """Counts and amounts of all books."""
-        return dict(self._base.execute(BOOKS).fetchone())
-
-    def close(self) -> None:
-        """Closes the books."""
-        self._base.close()
-
 
 class Sandbox:
     """The provider as a raw ASGI application."""
 
-    def __init__(self, ledger: Ledger, settings: SandboxSettings) -> None:
+    def __init__(self, ledger: Ledger, settings: SandboxSettings, secret: str = "") -> None:
         self._ledger = ledger
         self._settings = settings
+        self._sender = Sender(settings.webhook_url, secret)
         self._writes: list[tuple[Movement, asyncio.Future[Any]]] = []
-        self._charge_body = msgspec.json.Decoder(ChargeBody).decode
-        self._refund_body = msgspec.json.Decoder(RefundBody).decode
+        self._decoders: dict[str, Callable[[bytes], Any]] = {
+            "/charges": msgspec.json.Decoder(ChargeBody).decode,
+            "/captures": msgspec.json.Decoder(CaptureBody).decode,
+            "/voids": msgspec.json.Decoder(VoidBody).decode,
+            "/refunds": msgspec.json.Decoder(RefundBody).decode,
+        }
         self.requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -186,44 +62,93 @@ class Sandbox:
         self.requests += 1
         method, path = scope["method"], scope["path"]
         try:
-            if method == "POST" and path == "/charges":
-                await self._charge(self._charge_body(await _body(receive)), send)
-            elif method == "POST" and path == "/refunds":
-                refund = self._refund_body(await _body(receive))
-                status = await self._write(refund)
-                await _answer(send, 200, {"status": status, "id": f"re_{refund.idempotency_key}"})
+            if method == "POST" and path in self._decoders:
+                body = self._decoders[path](await _body(receive))
+                if path == "/charges":
+                    await self._charge(body, send)
+                else:
+                    await self._part(body, send)
             elif method == "POST" and path.startswith("/charges/") and path.endswith("/withdraw"):
                 key = path.removeprefix("/charges/").removesuffix("/withdraw")
                 found = await self._write(Withdrawal(key))
                 await _answer(send, 404 if found is None else 200, {"status": found, "id": f"ch_{key}"})
-            elif method == "GET" and path == "/books":
-                await _answer(send, 200, self._ledger.sums())
-            elif method == "GET" and path == "/stats":
-                await _answer(
-                    send, 200, {"payments_requests_total": self.requests, **_prefixed(self._ledger.sums())}
-                )
-            elif method == "GET" and path == "/healthz":
-                await _answer(send, 200, {"status": "ok"})
+            elif method == "GET":
+                await self._tell(path, scope["query_string"], send)
             else:
                 await _answer(send, 404, {"error": "There is nothing here."})
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError) as error:
             await _answer(send, 422, {"error": str(error)})
 
+    async def _tell(self, path: str, query: bytes, send: Send) -> None:
+        sums = self._ledger.sums
+        if path == "/books":
+            await _answer(send, 200, sums())
+        elif path == "/stats":
+            counts = {
+                "payments_requests_total": self.requests,
+                "payments_webhooks_total": self._sender.delivered,
+            }
+            await _answer(send, 200, {**counts, **_prefixed(sums())})
+        elif path == "/healthz":
+            await _answer(send, 200, {"status": "ok"})
+        elif path == "/movements":
+            asked = {name: values[0] for name, values in parse_qs(query.decode("ascii")).items()}
+            since_s, until_s = float(asked.get("since", 0)), float(asked.get("until", "inf"))
+            await _answer(send, 200, self._ledger.movements(since_s, until_s, asked.get("after", "")))
+        elif path.startswith("/payments/"):
+            kind, _, key = path.removeprefix("/payments/").partition("/")
+            found = self._ledger.look(kind, key)
+            prefix = {"capture": "ca", "void": "vo", "refund": "re"}.get(kind, "ch")
+            await _answer(send, 404 if found is None else 200, {"status": found, "id": f"{prefix}_{key}"})
+        else:
+            await _answer(send, 404, {"error": "There is nothing here."})
+
     async def _charge(self, body: ChargeBody, send: Send) -> None:
+        key, token = body.idempotency_key, body.token
+        if token == "tok_down":
+            await _answer(send, 503, {"error": "This provider is down."})
+            return
         found = await self._write(body)
         if found is None:
             await _answer(send, 422, {"error": "This key belongs to another charge."})
             return
         status, answers = found
-        if body.token == "tok_slow":
+        kind = "charge" if body.capture else "authorise"
+        sent = self._sender.send(plan(token, kind, status, self._settings.slow_s), key)
+        if token == "tok_lapse" and status == "authorised":
+            self._turn(kind, key, "lapsed")
+        if token == "tok_slow":
             await asyncio.sleep(self._settings.slow_s)
-        if body.token == "tok_lost" and answers == 0:
+        if token == "tok_webhook_first" and sent:
+            await asyncio.wait(sent, timeout=self._settings.slow_s)
+        if (token == "tok_lost" and answers == 0) or token == "tok_webhook_only":
             # An answer that is begun and never ended: the server closes the connection under the client.
             await send(
                 {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]}
             )
             return
-        await _answer(send, 200, {"status": status, "id": f"ch_{body.idempotency_key}"})
+        await _answer(send, 200, {"status": status, "id": f"ch_{key}"})
+
+    async def _part(self, body: CaptureBody | VoidBody | RefundBody, send: Send) -> None:
+        """A capture, void or refund of a charge; the charge's token says how its webhooks come."""
+        status = await self._write(body)
+        key = body.idempotency_key
+        kind, prefix = {CaptureBody: ("capture", "ca"), VoidBody: ("void", "vo")}.get(
+            type(body), ("refund", "re")
+        )
+        token = self._ledger.token_of(body.charge)
+        self._sender.send(plan(token, kind, status, self._settings.slow_s), key)
+        if token == "tok_refund_returned" and kind == "refund" and status == "approved":
+            self._turn(kind, key, "declined")
+        await _answer(send, 200, {"status": status, "id": f"{prefix}_{key}"})
+
+    def _turn(self, kind: str, key: str, status: str) -> None:
+        """What was approved is taken back after a while."""
+
+        async def turn() -> None:
+            await self._write(Later(kind, key))
+
+        self._sender.send((Event(f"{kind}.{status}", self._settings.slow_s),), key, turn)
 
     def _write(self, body: Movement) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
@@ -284,12 +209,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run(settings: SandboxSettings, *, socket: Path, books: Path, drop_privileges: Callable[[], None]) -> None:
+def run(
+    settings: SandboxSettings,
+    *,
+    socket: Path,
+    books: Path,
+    drop_privileges: Callable[[], None],
+    webhook_secret: str = "",
+) -> None:
     """Serves until SIGTERM. The books' folder must exist; a stale socket is replaced."""
     socket.unlink(missing_ok=True)
     ledger = Ledger(books)
     config = uvicorn.Config(
-        Sandbox(ledger, settings),
+        Sandbox(ledger, settings, webhook_secret),
         uds=str(socket),
         http="httptools",
         loop="uvloop",

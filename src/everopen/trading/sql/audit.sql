@@ -52,6 +52,8 @@ SELECT format('%s of order %s, refund %s: %s %s', event, order_id, refund_id, su
 SELECT format('order %s (%s): total %s, posted %s, captured %s, released %s', coalesce(o.id, e.order_id), o.status, o.total, e.placed, e.captured, e.released)
   FROM orders o
   LEFT JOIN payment_intents i ON i.id = o.id
+  LEFT JOIN (SELECT order_id, sum(amount) AS amount FROM payment_intents WHERE kind = 'capture' AND status = 'captured' GROUP BY order_id) c
+    ON c.order_id = o.id
   FULL JOIN (SELECT order_id,
                     sum(amount) FILTER (WHERE event = 'placed' AND account = 'receivable') AS placed,
                     count(*) FILTER (WHERE event = 'placed' AND account IN ('receivable', 'sales')) AS placed_rows,
@@ -60,7 +62,7 @@ SELECT format('order %s (%s): total %s, posted %s, captured %s, released %s', co
                FROM ledger_entries WHERE order_id IS NOT NULL AND refund_id IS NULL GROUP BY order_id) e ON e.order_id = o.id
  WHERE (e.placed, e.placed_rows, e.captured, e.released) IS DISTINCT FROM (
            o.total, 2,
-           CASE WHEN i.status = 'captured' THEN o.total ELSE 0 END,
+           CASE WHEN i.status = 'captured' THEN o.total ELSE coalesce(c.amount, 0) END,
            CASE WHEN o.status = 'declined'
                   OR (o.status = 'cancelled' AND o.id NOT IN (SELECT order_id FROM order_history WHERE from_status = 'paid'))
                 THEN o.total ELSE 0 END);
@@ -73,7 +75,7 @@ SELECT format('refund %s: amount %s, posted %s, paid %s, posted %s', x.id, x.amo
           FROM refunds r FULL JOIN (SELECT * FROM payment_intents WHERE kind = 'refund') i ON i.id = r.id) x
   FULL JOIN (SELECT refund_id,
                     coalesce(-sum(amount) FILTER (WHERE event IN ('refund', 'credit') AND account IN ('receivable', 'customer_credit')), 0) AS promised,
-                    coalesce(-sum(amount) FILTER (WHERE event = 'refund_paid' AND account = 'cash'), 0) AS paid
+                    coalesce(-sum(amount) FILTER (WHERE event IN ('refund_paid', 'refund_returned') AND account = 'cash'), 0) AS paid
                FROM ledger_entries WHERE refund_id IS NOT NULL GROUP BY refund_id) e ON e.refund_id = x.id
  WHERE (x.amount, x.paid) IS DISTINCT FROM (coalesce(e.promised, 0), coalesce(e.paid, 0));
 
@@ -91,11 +93,13 @@ SELECT format('order %s is %s, its charge %s of %s is %s', o.id, o.status, i.amo
  WHERE i.id IS NULL OR i.kind NOT IN ('charge', 'authorise') OR i.amount <> o.total OR i.order_id <> o.id
     OR NOT CASE o.status
            WHEN 'placed' THEN i.status IN ('pending', 'unknown')
+           WHEN 'authorised' THEN i.status = 'authorised'
            WHEN 'cancelled' THEN i.status <> 'captured' OR i.amount = 0
                 OR o.id IN (SELECT order_id FROM order_history WHERE from_status = 'paid')
                 OR EXISTS (SELECT FROM payment_intents r WHERE r.order_id = o.id AND r.kind = 'refund' AND r.amount = i.amount)
            WHEN 'declined' THEN i.status = 'declined'
-           ELSE i.status = 'captured' END;
+           ELSE i.status = 'captured' OR (i.kind = 'authorise' AND i.status IN ('authorised', 'voided'))  -- by its captures
+           END;
 
 -- name: orders_have_lines
 -- Each order's total is the sum of its lines less discounts, with its shipping and added tax, its tax is that of its parts, it has lines, and its quote says the same of them.
@@ -146,7 +150,7 @@ SELECT format('payment back %s of order %s: %s', i.id, i.order_id, coalesce(o.st
   FROM (SELECT b.id, b.order_id, row_number() OVER (PARTITION BY b.order_id ORDER BY b.id) AS number
           FROM payment_intents b
           LEFT JOIN refunds r ON r.id = b.id
-         WHERE b.kind = 'refund' AND r.id IS NULL) i
+         WHERE b.kind = 'refund' AND r.id IS NULL AND b.retry_of IS NULL) i
   LEFT JOIN orders o ON o.id = i.order_id
  WHERE o.status IS NULL OR o.status NOT IN ('declined', 'cancelled') OR i.number > 1;
 
@@ -160,10 +164,10 @@ SELECT (SELECT count(*) FROM orders) AS orders,
        (SELECT count(*) FROM orders WHERE status = 'cancelled') AS cancelled,
        (SELECT coalesce(sum(quantity), 0)::bigint FROM order_lines l JOIN orders o ON o.id = l.order_id WHERE o.status NOT IN ('declined', 'cancelled')) AS units_sold,
        (SELECT coalesce(sum(total), 0)::bigint FROM orders WHERE status NOT IN ('declined', 'cancelled')) AS amount_sold,
-       (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status = 'captured') AS captured,
-       (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status = 'refunded') AS refunded,
-       (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status IN ('pending', 'unknown') AND kind = 'charge') AS charges_open,
-       (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status IN ('pending', 'unknown') AND kind = 'refund') AS refunds_open,
+       (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status = 'captured' AND provider = 'sandbox') AS captured,
+       (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status = 'refunded' AND provider = 'sandbox') AS refunded,
+       (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status IN ('pending', 'unknown') AND kind IN ('charge', 'capture') AND provider = 'sandbox') AS charges_open,
+       (SELECT coalesce(sum(amount), 0)::bigint FROM payment_intents WHERE status IN ('pending', 'unknown') AND kind = 'refund' AND provider = 'sandbox') AS refunds_open,
        (SELECT count(*) FROM refunds WHERE order_id IS NOT NULL) AS refunds,
        (SELECT count(*) FROM refunds WHERE order_id IS NULL) AS credits,
        (SELECT coalesce(sum(amount), 0)::bigint FROM refunds WHERE order_id IS NULL) AS amount_credited,

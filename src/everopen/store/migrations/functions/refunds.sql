@@ -241,7 +241,7 @@ BEGIN
     -- A twin of this request may have committed while we waited for the lock: then what follows would refuse what was done.
     SELECT k.code, k.result_id INTO code, result_id FROM known_key(p_key, p_fingerprint, 'cancel') k;
     IF code <> 0 THEN RETURN; END IF;
-    IF sold.status <> 'placed' THEN code := 10; detail := sold.status; RETURN; END IF;
+    IF NOT may_cancel(sold) THEN code := 10; detail := sold.status; RETURN; END IF;
     PERFORM release_order(sold, p_reason, 'cancel', p_actor);
     INSERT INTO audit_log (action, key, subject, detail) VALUES ('cancel', p_key, p_order, p_reason);
     INSERT INTO idempotency (key, fingerprint, kind, result_id) VALUES (p_key, p_fingerprint, 'cancel', p_order);
@@ -259,7 +259,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE orders SET status = note_move(p_sold.id, p_sold.status, p_event, p_actor, p_reason), settled_at = now()
      WHERE id = p_sold.id;
-    UPDATE payment_intents SET status = 'unknown' WHERE id = p_sold.id AND status = 'pending';
+    PERFORM give_up_payment(p_sold.id);
     PERFORM free_coupons(ARRAY[p_sold.id]);
     PERFORM take_reserved(NULL, ARRAY[p_sold.id]);
     PERFORM post_released(ARRAY[p_sold.id]);

@@ -1,6 +1,6 @@
 -- settle_payments: writes down what providers answered. The answer of a call, of a webhook and of a poll all end here.
 -- Idempotent and independent of order: an intent that is settled stays as it is, and an approval that comes after
--- its order was cancelled is captured and at once given back. Returns how many intents changed.
+-- its order was cancelled is given back: a capture by a refund, an authorisation by a void. Returns how many intents changed.
 --
 -- Locks: orders by id (each with its intent), then coupons by id, then stock by sku_id.
 
@@ -22,14 +22,23 @@ DECLARE
     moves text[];
     released uuid[];
     provider_references text[];
+    finished uuid[];
 BEGIN
     -- The move of an intent: what the answer means in the state that its order is in.
     SELECT array_agg(a.id), array_agg(a.order_id), array_agg(a.reference), array_agg(i.amount), array_agg(i.currency),
            array_agg(CASE i.kind WHEN 'refund' THEN i.id END),
            array_agg(CASE
-               WHEN i.kind = 'refund' THEN CASE a.outcome WHEN 'approved' THEN 'refund_paid' ELSE 'refund_failed' END
-               WHEN a.outcome = 'approved' THEN CASE o.status WHEN 'placed' THEN 'captured' ELSE 'captured_late' END
-               ELSE CASE o.status WHEN 'placed' THEN 'released' ELSE 'declined_late' END
+               WHEN i.kind = 'charge' OR (i.kind = 'authorise' AND i.amount = 0) THEN
+                   CASE WHEN a.outcome = 'approved' THEN CASE o.status WHEN 'placed' THEN 'captured' ELSE 'captured_late' END
+                        ELSE CASE o.status WHEN 'placed' THEN 'released' ELSE 'declined_late' END END
+               WHEN i.kind = 'authorise' THEN
+                   CASE WHEN a.outcome = 'approved' THEN CASE o.status WHEN 'placed' THEN 'authorised' ELSE 'authorised_late' END
+                        ELSE CASE o.status WHEN 'placed' THEN 'released' ELSE 'declined_late' END END
+               WHEN i.kind = 'capture' THEN
+                   CASE WHEN a.outcome = 'approved' THEN CASE o.status WHEN 'authorised' THEN 'part' ELSE 'part_late' END
+                        ELSE 'capture_failed' END
+               WHEN i.kind = 'void' THEN CASE a.outcome WHEN 'approved' THEN 'voided' ELSE 'void_failed' END
+               ELSE CASE a.outcome WHEN 'approved' THEN 'refund_paid' ELSE 'refund_failed' END
            END)
       INTO ids, order_ids, provider_references, amounts, currencies, refund_ids, moves
       FROM (SELECT u.id, u.outcome, u.reference, k.order_id
@@ -48,47 +57,64 @@ BEGIN
     UPDATE payment_intents i
        SET status = CASE moves[array_position(ids, i.id)]
                         WHEN 'captured' THEN 'captured' WHEN 'captured_late' THEN 'captured'
-                        WHEN 'refund_paid' THEN 'refunded' ELSE 'declined' END,
-           provider_reference = provider_references[array_position(ids, i.id)], settled_at = now()
+                        WHEN 'refund_paid' THEN 'refunded'
+                        WHEN 'authorised' THEN 'authorised' WHEN 'authorised_late' THEN 'authorised'
+                        WHEN 'part' THEN 'captured' WHEN 'part_late' THEN 'captured'
+                        WHEN 'voided' THEN 'voided' ELSE 'declined' END,
+           provider_reference = coalesce(nullif(provider_references[array_position(ids, i.id)], ''), i.provider_reference),
+           settled_at = now()
      WHERE i.id = ANY (ids);
 
-    -- (A refund's order is paid or cancelled: its status stays.)
+    -- (Only an order's first payment has the order's id: what captures do to it is decided below, and refunds and voids
+    -- leave its status alone.)
     UPDATE orders o
-       SET status = CASE moves[array_position(ids, o.id)] WHEN 'captured' THEN 'paid' ELSE 'declined' END, settled_at = now()
-     WHERE o.id = ANY (ids) AND moves[array_position(ids, o.id)] IN ('captured', 'released');
+       SET status = CASE moves[array_position(ids, o.id)] WHEN 'captured' THEN 'paid' WHEN 'authorised' THEN 'authorised' ELSE 'declined' END,
+           settled_at = now()
+     WHERE o.id = ANY (ids) AND moves[array_position(ids, o.id)] IN ('captured', 'released', 'authorised');
+
+    IF moves && ARRAY['part', 'capture_failed'] THEN
+        finished := finish_captures(
+            (SELECT array_agg(DISTINCT a.id) FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move IN ('part', 'capture_failed')));
+    END IF;
 
     SELECT array_agg(a.id) INTO released FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move = 'released';
     IF released IS NOT NULL THEN
         PERFORM free_coupons(released);
     END IF;
     PERFORM take_reserved(
-        (SELECT array_agg(a.id) FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move = 'captured'), released);
+        finished || (SELECT array_agg(a.id) FROM unnest(order_ids, moves) AS a (id, move) WHERE a.move = 'captured'), released);
     IF released IS NOT NULL THEN
         PERFORM post_released(released);
     END IF;
 
-    INSERT INTO ledger_entries (order_id, refund_id, event, account, amount, currency)
-    SELECT a.order_id, a.refund_id,
-           CASE a.move WHEN 'captured_late' THEN 'captured' ELSE a.move END,
+    INSERT INTO ledger_entries (order_id, refund_id, intent_id, event, account, amount, currency)
+    SELECT a.order_id, a.refund_id, CASE WHEN a.move IN ('part', 'part_late') THEN a.id END,
+           CASE WHEN a.move IN ('captured_late', 'part', 'part_late') THEN 'captured' ELSE a.move END,
            CASE WHEN e.receivable THEN 'receivable' ELSE 'cash' END,
            CASE WHEN e.receivable = (a.move = 'refund_paid') THEN a.amount ELSE -a.amount END,
            a.currency
-      FROM unnest(order_ids, refund_ids, moves, amounts, currencies) AS a (order_id, refund_id, move, amount, currency),
+      FROM unnest(ids, order_ids, refund_ids, moves, amounts, currencies) AS a (id, order_id, refund_id, move, amount, currency),
            (VALUES (true), (false)) AS e (receivable)
-     WHERE a.move IN ('captured', 'captured_late', 'refund_paid');
+     WHERE a.move IN ('captured', 'captured_late', 'refund_paid', 'part', 'part_late');
 
     INSERT INTO outbox (topic, subject)
     SELECT CASE a.move WHEN 'captured' THEN 'order.paid' WHEN 'released' THEN 'order.declined'
                        WHEN 'refund_paid' THEN 'refund.paid' WHEN 'refund_failed' THEN 'refund.failed'
-                       WHEN 'captured_late' THEN 'payment.late' ELSE 'payment.declined' END, a.id
+                       WHEN 'captured_late' THEN 'payment.late' WHEN 'part_late' THEN 'payment.late'
+                       WHEN 'authorised' THEN 'order.authorised' WHEN 'authorised_late' THEN 'payment.late'
+                       WHEN 'part' THEN 'payment.captured' WHEN 'capture_failed' THEN 'payment.capture_failed'
+                       WHEN 'voided' THEN 'payment.voided' WHEN 'void_failed' THEN 'payment.void_failed'
+                       ELSE 'payment.declined' END, a.id
       FROM unnest(ids, moves) AS a (id, move);
 
     -- Money for an order that is no more goes back by itself.
-    IF 'captured_late' = ANY (moves) THEN
+    IF moves && ARRAY['captured_late', 'part_late', 'authorised_late'] THEN
         INSERT INTO payment_intents (id, order_id, kind, amount, currency, provider, token, next_attempt_at)
-        SELECT gen_random_uuid(), i.order_id, 'refund', i.amount, i.currency, i.provider, i.token, now()
+        SELECT gen_random_uuid(), i.order_id, CASE i.status WHEN 'authorised' THEN 'void' ELSE 'refund' END,
+               i.amount, i.currency, i.provider, i.token, now()
           FROM payment_intents i
-         WHERE i.id = ANY (ids) AND moves[array_position(ids, i.id)] = 'captured_late' AND i.amount > 0;
+         WHERE i.id = ANY (ids) AND i.amount > 0
+           AND moves[array_position(ids, i.id)] IN ('captured_late', 'part_late', 'authorised_late');
     END IF;
 
     RETURN cardinality(ids);

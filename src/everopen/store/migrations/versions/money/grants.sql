@@ -1,2 +1,2 @@
--- What the application may do with these tables.
-SELECT 1;
+-- What the application may do with these tables: reports are added, never changed.
+GRANT INSERT ON reconciliations TO everopen_app;
