@@ -80,10 +80,14 @@ async def capture(
     return _outcome(row)
 
 
-async def void(primary: Primary, order_id: UUID, *, key: str, fingerprint: bytes, reason: str) -> VoidOutcome:
-    """Gives back what is authorised and not captured: the order is paid with what was captured of it, or cancelled."""
+async def void(
+    primary: Primary, order_id: UUID, *, key: str, fingerprint: bytes, reason: str, expired: bool = False
+) -> VoidOutcome:
+    """Gives back what is authorised and not captured: the order is paid with what was captured of it, or cancelled (by staff,
+    or because it `expired`)."""
+    told = ("expire", "system") if expired else ("cancel", "staff")
     row: Any = await primary.run(
-        lambda connection: connection.fetchrow(SQL["void_order"], order_id, key, fingerprint, reason)
+        lambda connection: connection.fetchrow(SQL["void_order"], order_id, key, fingerprint, reason, *told)
     )
     return _outcome(row)
 
@@ -153,5 +157,6 @@ async def end_old_authorisations(primary: Primary, settings: TradingSettings) ->
     ]
     for order_id in ids:
         reason = f"not captured for {settings.authorisation_days:g} days"
-        await void(primary, order_id, key=f"lapse-{order_id}", fingerprint=b"lapse", reason=reason)
+        key = f"lapse-{order_id}"
+        await void(primary, order_id, key=key, fingerprint=b"lapse", reason=reason, expired=True)
     return f"Cancelled {len(ids)} orders whose authorisation was not captured in time."
