@@ -5,6 +5,7 @@ can't lack a call or name one that isn't there."""
 
 from __future__ import annotations
 
+import keyword
 import re
 import subprocess
 import sys
@@ -21,14 +22,15 @@ from everopen.api.routes import Parameter, Route  # noqa: E402
 from everopen.api.table import TABLE  # noqa: E402
 
 FOLDER = ROOT / "src/everopen/client/calls"
-STREAMS = frozenset(route.name for route in TABLE if route.streams)
+STREAMS = frozenset({"followEvents"})
 """Answered by `Client.follow`, which goes on after a break."""
 KINDS = {"string": "str", "integer": "int", "boolean": "bool", "number": "float", "array": "list[str]"}
 
 
 def snake(name: str) -> str:
-    """`placeOrder` → `place_order`; `If-Match` → `if_match`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
+    """`placeOrder` → `place_order`; `If-Match` → `if_match`; `from`, a word of Python's → `from_`."""
+    found = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
+    return f"{found}_" if keyword.iskeyword(found) else found
 
 
 def subject(route: Route) -> str:

@@ -8,17 +8,18 @@ from __future__ import annotations
 from typing import NoReturn
 
 import msgspec
+from msgspec import UNSET
 
 from everopen.api.problems import Refusal
 from everopen.api.shapes import (
     AddressBody,
-    AppliedAnswer,
     CancelAnswer,
     CartAnswer,
     CartLineAnswer,
     CustomerAnswer,
     OrderAnswer,
     OrderLineAnswer,
+    PromotionAnswer,
     QuoteAnswer,
     RefundAnswer,
     ShippingAnswer,
@@ -110,8 +111,8 @@ def _shipping(extras: trading.Extras, currency: str) -> ShippingAnswer:
     )
 
 
-def _promotions(extras: trading.Extras, currency: str) -> list[AppliedAnswer]:
-    return [AppliedAnswer(found.label, Money(found.amount, currency)) for found in extras.applied]
+def _promotions(extras: trading.Extras, currency: str) -> list[PromotionAnswer]:
+    return [PromotionAnswer(found.label, Money(found.amount, currency)) for found in extras.applied]
 
 
 def quote(found: PricedQuote) -> QuoteAnswer:
@@ -158,6 +159,8 @@ def refunded(found: trading.Refunded) -> RefundAnswer:
         found.reason,
         found.reference,
         found.created_at,
+        Money(found.shipping, found.currency) if found.shipping else UNSET,
+        Money(found.tax, found.currency) if found.tax else UNSET,
     )
 
 
@@ -229,10 +232,11 @@ def refusal(outcome: msgspec.Struct) -> Refusal:
             return Refusal("empty-cart", "The cart is empty; there is nothing to check out.")
         case trading.NotFound():
             return Refusal("not-found", "There is no such order.")
-        case trading.WrongState(status):
-            return Refusal(
-                "conflict", f"The order is {status}; this cannot be done to it any more or not yet."
-            )
+        case trading.WrongState(status, why):
+            stands = why or "this cannot be done to it any more or not yet"
+            return Refusal("conflict", f"The order is {status.replace('_', ' ')}; {stands}.")
+        case trading.TooMuch(sku="", refundable=0):
+            return Refusal("conflict", "Nothing of the order is left for this.")
         case trading.TooMuch(sku, refundable, requested):
             return Refusal(
                 "conflict",

@@ -24,7 +24,6 @@ from everopen.api.sessions import require_same_origin, session_of
 from everopen.api.shapes import CartLineBody, CheckoutBody, OrderBody
 from everopen.api.shapes_range import FacetsAnswer, ProductAnswer
 from everopen.api.shop import Shop
-from everopen.api.till import asked_of, checkout_form, till_of
 from everopen.base.ids import secret_token
 from everopen.base.money import EXPONENTS
 from everopen.trading.orders import PlacedOrder
@@ -108,14 +107,12 @@ async def _product(shop: Shop, call: Call, found: ProductAnswer, **extra: Any) -
     variants = ""
     if found.group is not None and (group := await group_of(shop, found.group)) is not None:
         variants = markup_range.variants(found, group.variants, group.varies_by)
-    rules = await shop.desk.quoting.rules()
     body = markup.product_page(
         found,
         key=extra.pop("key", None) or secret_token(),
         crumbs=markup_range.crumbs(found, categories),
         variants=variants,
         facts=markup_range.facts(found),
-        at_once=rules.empty,
         **shown,
     )
     return await _page(shop, call, markup.name_of(found.title), body, **extra)
@@ -126,16 +123,11 @@ async def buy(shop: Shop, call: Call) -> Answer:
     require_same_origin(call)
     form: dict[str, str] = call.body
     key = _form_key(form)
-    quantity, price = _whole(form.get("quantity", "")), _whole(form.get("price", ""))
-    shown = {}
-    if isinstance(quantity, int) and isinstance(price, int):
-        shown["expected_total"] = {"amount": quantity * price, "currency": shop.currency}
     try:
         asked = _read(
             OrderBody,
             {
-                "lines": [{"sku": form.get("sku"), "quantity": quantity}],
-                **shown,
+                "lines": [{"sku": form.get("sku"), "quantity": _whole(form.get("quantity", ""))}],
                 "customer": {"email": form.get("email", "").strip()},
                 "payment": {"provider": PROVIDER, "token": form.get("token")},
             },
@@ -177,11 +169,10 @@ async def cart(shop: Shop, call: Call) -> Answer:
     return await _cart(shop, call)
 
 
-async def _cart(shop: Shop, call: Call, form: dict[str, str] | None = None, **extra: Any) -> Answer:
-    found, form = await cart_of(shop, call), form or {}
-    shown = await till_of(shop, found, form)
-    key, email = extra.pop("key", None) or secret_token(), form.get("email", "")[:254]
-    body = markup.cart_page(found, checkout_form(shown, key=key, email=email), notice=extra.pop("notice", ""))
+async def _cart(shop: Shop, call: Call, **extra: Any) -> Answer:
+    found = await cart_of(shop, call)
+    shown = {name: extra.pop(name) for name in ("email", "notice") if name in extra}
+    body = markup.cart_page(found, key=extra.pop("key", None) or secret_token(), **shown)
     return await _page(shop, call, "Your cart", body, units=found.units, **extra)
 
 
@@ -218,8 +209,6 @@ async def checkout(shop: Shop, call: Call) -> Answer:
     """Orders the cart."""
     require_same_origin(call)
     form: dict[str, str] = call.body
-    if "show" in form:
-        return await _cart(shop, call, form)
     key = _form_key(form)
     try:
         asked = _read(
@@ -227,7 +216,6 @@ async def checkout(shop: Shop, call: Call) -> Answer:
             {
                 "customer": {"email": form.get("email", "").strip()},
                 "payment": {"provider": PROVIDER, "token": form.get("token")},
-                **asked_of(form, shop.currency),
             },
         )
         order = await check_out(shop, call, asked, key=key)
@@ -235,7 +223,7 @@ async def checkout(shop: Shop, call: Call) -> Answer:
         return await _cart(
             shop,
             call,
-            form,
+            email=form.get("email", "")[:254],
             notice=_said(refusal),
             status=refusal.status,
             key=_key_after(refusal, key),

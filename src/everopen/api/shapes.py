@@ -180,15 +180,22 @@ class RefundLineBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RefundBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Gives money back for lines of an order, never for more than was sold and not yet refunded."""
+    """Gives money back for lines of an order, with their share of discount and tax, never for more than was sold and not yet
+    refunded."""
 
     lines: Annotated[list[RefundLineBody], Meta(min_length=1)]
     reason: Reason
     restock: bool = True
+    shipping: bool = False
+    """Give back what was charged for shipping too."""
 
 
 class CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """An unpaid order is taken back as a whole, without `lines`. Of a paid one, `lines` that have not left the house are
+    cancelled and refunded."""
+
     reason: Reason = "cancelled"
+    lines: list[RefundLineBody] = []
 
 
 class CreditLineBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -238,7 +245,7 @@ class ShippingAnswer(Struct, frozen=True):
     address: AddressBody | None
 
 
-class AppliedAnswer(Struct, frozen=True):
+class PromotionAnswer(Struct, frozen=True):
     """A promotion that took so much off."""
 
     label: str
@@ -271,7 +278,7 @@ class OrderAnswer(Struct, frozen=True):
     """Off the goods; part of the lines' amounts. Like what follows, only where the shop's rules applied to the order."""
     tax: TaxAnswer | UnsetType = UNSET
     shipping: ShippingAnswer | UnsetType = UNSET
-    promotions: list[AppliedAnswer] | UnsetType = UNSET
+    promotions: list[PromotionAnswer] | UnsetType = UNSET
 
 
 class QuoteAnswer(Struct, frozen=True):
@@ -283,7 +290,7 @@ class QuoteAnswer(Struct, frozen=True):
     discount: Money
     tax: TaxAnswer
     shipping: ShippingAnswer
-    promotions: list[AppliedAnswer]
+    promotions: list[PromotionAnswer]
     lines: list[OrderLineAnswer]
 
 
@@ -297,11 +304,18 @@ class RefundAnswer(Struct, frozen=True):
     reason: str
     reference: str | None
     created_at: datetime
+    shipping: Money | UnsetType = UNSET
+    """Of the amount: what was charged for shipping."""
+    tax: Money | UnsetType = UNSET
+    """Of the amount: all tax."""
 
 
 class CancelAnswer(Struct, frozen=True):
+    """What was cancelled. `status` is the order's now; `refund` what goes back of a paid one."""
+
     order_id: UUID
-    status: Literal["cancelled"] = "cancelled"
+    status: OrderStatus = "cancelled"
+    refund: RefundAnswer | None = None
 
 
 class CartLineAnswer(Struct, frozen=True):

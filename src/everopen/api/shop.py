@@ -193,6 +193,7 @@ class Shop:
         fingerprint: bytes,
         restock: bool,
         reason: str,
+        shipping: bool = False,
     ) -> RefundOutcome:
         """Gives money back for lines of an order."""
         return await refunds.refund(
@@ -204,6 +205,7 @@ class Shop:
             fingerprint=fingerprint,
             restock=restock,
             reason=reason,
+            shipping=shipping,
         )
 
     async def cancel(self, order_id: UUID, *, key: str, fingerprint: bytes, reason: str) -> CancelOutcome:

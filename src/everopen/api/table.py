@@ -10,6 +10,7 @@ from everopen.api import (
     catalogue,
     events,
     jobs,
+    lifecycle,
     money,
     orders,
     pages,
@@ -17,6 +18,7 @@ from everopen.api import (
     pricing,
     quotes,
     range,
+    returns,
     shapes,
     staff,
     stock,
@@ -48,6 +50,8 @@ def _document(shop_name: str) -> bytes:
 
 TABLE: tuple[Route, ...] = (
     *orders.ROUTES,
+    *lifecycle.ROUTES,
+    *returns.ROUTES,
     *catalogue.ROUTES,
     *range.ROUTES,
     *stock.ROUTES,

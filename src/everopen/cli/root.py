@@ -22,9 +22,7 @@ COMMANDS = {
     "replay": ("everopen.cli.replay", "replay_command"),
     "bench": ("everopen.bench.commands", "bench_group"),
     "drill": ("everopen.drill.commands", "drill_group"),
-    "events": ("everopen.cli.durable", "events_group"),
-    "subscribers": ("everopen.cli.durable", "subscribers_command"),
-    "jobs": ("everopen.cli.durable", "jobs_group"),
+    "events": ("everopen.cli.status", "events_command"),
     "completion": ("everopen.cli.completion", "completion_command"),
 }
 

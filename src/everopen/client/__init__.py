@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
-from uuid import UUID
 
 import httpx
 
@@ -82,10 +81,6 @@ class Client(Calls):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    def follow_order(self, order: str | UUID, *, after: str | None = None) -> AsyncIterator[Event]:
-        """`follow`, for one order."""
-        return self.follow(after=after, path=f"/api/orders/{order}/events")
 
     async def follow(
         self, *, after: str | None = None, path: str = "/api/events", **query: str

@@ -14,6 +14,7 @@ import msgspec
 
 from everopen.base.money import format_money
 from everopen.store import Primary, load_statements
+from everopen.trading.states import OrderStatus
 
 SQL = load_statements("everopen.trading", "timeline.sql")
 SKEW_MS = 3_600_000
@@ -32,7 +33,7 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     """An order in a list. `units` is how many pieces were ordered."""
 
     id: UUID
-    status: str
+    status: OrderStatus
     currency: str
     total: int
     units: int

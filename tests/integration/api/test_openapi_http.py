@@ -9,7 +9,7 @@ import pytest
 
 from everopen.api import people, staff
 from everopen.api.table import TABLE
-from tests.integration.api import calls_money, calls_pricing
+from tests.integration.api import calls_lifecycle, calls_money, calls_pricing
 from tests.integration.api.conftest import STAFF, ShopUnderTest, order_body
 
 
@@ -151,6 +151,7 @@ def test_real_answers_fit_the_document(shop: ShopUnderTest, document: dict[str, 
         "openapi": ("/api/openapi.json", None),
     }
     made |= calls_pricing.calls(shop)
+    made |= calls_lifecycle.calls(shop)
     made |= calls_money.calls(shop, sku)
     elsewhere = {route.name for route in (*people.ROUTES, *staff.ROUTES)}  # test_people_http.py
     elsewhere |= calls_money.ELSEWHERE

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from everopen.trading import Trading, shipments, stock
+from everopen.trading import Trading, stock
 from everopen.trading.orders import (
     KeyReused,
     NotFound,
     NotTracked,
     PlacedOrder,
-    RefundLine,
     SoldOut,
     StockChanged,
     StockItem,
@@ -178,35 +177,6 @@ def test_sold_goods_leave_the_total_at_once_and_their_location_when_they_are_pic
             assert await pick(2, "store") == 0
             assert await places(worker, "apple") == {"leeds": 0, "store": 3}
             assert await shop.value("SELECT on_hand FROM stock") == 3
-            assert problems(await shop.audit(books=True)) == []
-
-    asyncio.run(scenario())
-
-
-def test_a_shipment_takes_the_goods_from_where_they_lie(shop: Shop) -> None:
-    async def scenario() -> None:
-        shop.sandbox.start()
-        async with shop.worker() as worker:
-            await locations(shop, worker)
-            await shop.stock(worker, apple=0, gift=None)
-            await move(shop, worker, "apple", 4, "leeds")
-            await move(shop, worker, "apple", 6, "store")
-            order = await worker.place(shop.order(("apple", 7), ("gift", 1)))
-            assert isinstance(order, PlacedOrder)
-            while await shop.value("SELECT status FROM orders") != "paid":
-                await asyncio.sleep(0.02)
-
-            async def ship(key: str, *lines: RefundLine) -> Any:
-                return await shipments.ship(
-                    worker.primary, order.id, lines, carrier="", tracking="", key=key, fingerprint=b"s"
-                )
-
-            await ship("first", RefundLine("apple", 5))
-            assert await places(worker, "apple") == {"leeds": 0, "store": 5, None: -2}
-            await ship("first", RefundLine("apple", 5))
-            assert (await places(worker, "apple"))["store"] == 5
-            await asyncio.gather(*(ship(f"rest-{number}") for number in range(5)))
-            assert await places(worker, "apple") == {"leeds": 0, "store": 3}
             assert problems(await shop.audit(books=True)) == []
 
     asyncio.run(scenario())

@@ -4,12 +4,14 @@ from everopen.client.calls.carts import CartsCalls
 from everopen.client.calls.catalogue import CatalogueCalls
 from everopen.client.calls.events import EventsCalls
 from everopen.client.calls.jobs import JobsCalls
+from everopen.client.calls.lifecycle import LifecycleCalls
 from everopen.client.calls.money import MoneyCalls
 from everopen.client.calls.orders import OrdersCalls
 from everopen.client.calls.people import PeopleCalls
 from everopen.client.calls.pricing import PricingCalls
 from everopen.client.calls.quotes import QuotesCalls
 from everopen.client.calls.range import RangeCalls
+from everopen.client.calls.returns import ReturnsCalls
 from everopen.client.calls.shop import ShopCalls
 from everopen.client.calls.staff import StaffCalls
 from everopen.client.calls.stock import StockCalls
@@ -21,12 +23,14 @@ class Calls(
     CatalogueCalls,
     EventsCalls,
     JobsCalls,
+    LifecycleCalls,
     MoneyCalls,
     OrdersCalls,
     PeopleCalls,
     PricingCalls,
     QuotesCalls,
     RangeCalls,
+    ReturnsCalls,
     ShopCalls,
     StaffCalls,
     StockCalls,

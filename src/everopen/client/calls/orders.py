@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 from everopen.api.shapes import (
@@ -13,6 +14,7 @@ from everopen.api.shapes import (
     RefundAnswer,
     RefundBody,
 )
+from everopen.api.shapes_lifecycle import OrderRowAnswer, OrdersAnswer
 from everopen.client.caller import Caller
 
 
@@ -27,6 +29,66 @@ class OrdersCalls(Caller):
             "POST", "/api/orders", OrderAnswer, body=body, key=key, deadline_s=deadline_s
         )
         return found
+
+    async def search_orders(
+        self,
+        *,
+        status: str | None = None,
+        email: str | None = None,
+        customer: str | None = None,
+        from_: str | None = None,
+        to: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        deadline_s: float | None = None,
+    ) -> OrdersAnswer:
+        """Find orders, the newest first: `GET /api/orders`."""
+        found: OrdersAnswer = await self.call(
+            "GET",
+            "/api/orders",
+            OrdersAnswer,
+            query={
+                "status": status,
+                "email": email,
+                "customer": customer,
+                "from": from_,
+                "to": to,
+                "limit": limit,
+                "after": after,
+            },
+            deadline_s=deadline_s,
+        )
+        return found
+
+    async def each_search_orders(
+        self,
+        *,
+        status: str | None = None,
+        email: str | None = None,
+        customer: str | None = None,
+        from_: str | None = None,
+        to: str | None = None,
+        limit: int | None = None,
+        deadline_s: float | None = None,
+    ) -> AsyncIterator[OrderRowAnswer]:
+        """Find orders, the newest first, and all pages after it."""
+        after: str | None = None
+        while True:
+            page = await self.search_orders(
+                status=status,
+                email=email,
+                customer=customer,
+                from_=from_,
+                to=to,
+                limit=limit,
+                deadline_s=deadline_s,
+                after=after,
+            )
+            for entry in page.orders:
+                yield entry
+            if page.next is None:
+                return
+            after = page.next
 
     async def get_order(self, id: str | UUID, *, deadline_s: float | None = None) -> OrderAnswer:
         """An order as it is now: `GET /api/orders/{id}`."""
@@ -58,7 +120,7 @@ class OrdersCalls(Caller):
         key: str | None = None,
         deadline_s: float | None = None,
     ) -> CancelAnswer:
-        """Take back an unpaid order: `POST /api/orders/{id}/cancel`."""
+        """Take back an unpaid order, or pieces of a paid one that were not sent: `POST /api/orders/{id}/cancel`."""
         found: CancelAnswer = await self.call(
             "POST",
             "/api/orders/{id}/cancel",

@@ -200,9 +200,6 @@ BEGIN
     INSERT INTO shipments (order_id, number, carrier, tracking) VALUES (p_order, shipment, p_carrier, p_tracking);
     INSERT INTO shipment_lines (order_id, number, order_line_no, quantity)
     SELECT p_order, shipment, c.line_no, c.part FROM unnest(chosen.lines, chosen.parts) AS c (line_no, part);
-    PERFORM pick_stock(array_agg(l.sku_id), array_agg(c.part::bigint), NULL, p_key, format('order %s, shipment %s', p_order, shipment))
-       FROM unnest(chosen.lines, chosen.parts) AS c (line_no, part)
-       JOIN order_lines l ON l.order_id = p_order AND l.line_no = c.line_no AND l.tracked;
     PERFORM settle_state(p_order, 'shipment', p_actor, format('shipment %s', shipment));
     INSERT INTO outbox (topic, subject, payload)
     VALUES ('order.shipped', p_order, jsonb_build_object('shipment', shipment, 'carrier', p_carrier, 'tracking', p_tracking));
