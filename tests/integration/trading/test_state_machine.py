@@ -1,4 +1,4 @@
-"""A shop driven at random: carts, orders, payments, refunds and cancellations by several actors at once, over two workers, a
+"""A shop driven at random: carts, orders, payments, refunds, cancellations, parcels and returns by several actors at once, over two workers, a
 real PostgreSQL and the real sandbox provider, while connections are cut. After each run the books must be right.
 
 Each step is a handful of acts that run at the same moment. What an act may answer is checked at once (nobody gets goods that
@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from everopen.base.ids import uuid7
-from everopen.trading import Trading, refunds, stock
+from everopen.trading import Trading, refunds, returns, shipments, stock
 from everopen.trading.carts import Addition, Carts, merge_carts
 from everopen.trading.orders import (
     Cancelled,
@@ -62,10 +62,20 @@ ACTS = st.one_of(
     st.tuples(st.just("checkout"), pick, token),
     st.tuples(st.just("order"), sku, pieces, token),
     st.tuples(st.just("order"), sku, pieces, token),
+    st.tuples(st.just("order"), sku, pieces, token),
+    st.tuples(st.just("order"), sku, pieces, token),
+    st.tuples(st.just("order"), sku, pieces, token),
     st.tuples(st.just("again"), pick),
     st.tuples(st.just("cancel"), pick),
     st.tuples(st.just("refund"), pick, sku, pieces, st.booleans()),
     st.tuples(st.just("refund"), pick, sku, pieces, st.booleans()),
+    st.tuples(st.just("ship"), pick, sku, pieces),
+    st.tuples(st.just("ship"), pick, sku, pieces),
+    st.tuples(st.just("complete"), pick),
+    st.tuples(st.just("give_back"), pick, sku, pieces),
+    st.tuples(st.just("give_back"), pick, sku, pieces),
+    st.tuples(st.just("move_return"), pick, st.sampled_from(("receive", "receive", "withdraw", "refuse"))),
+    st.tuples(st.just("inspect"), pick, st.integers(0, 2), st.integers(0, 1)),
     st.tuples(st.just("receive"), sku, pieces),
     st.tuples(st.just("correct"), sku, st.integers(-2, 2)),
     st.tuples(st.just("cut")),
@@ -82,6 +92,7 @@ class Run:
         self.requests: list[OrderRequest] = []
         self.orders: dict[str, PlacedOrder] = {}
         """By key."""
+        self.returns: list[returns.Return] = []
 
     def go(self, work: Awaitable[Any]) -> Any:
         async def of() -> Any:
@@ -181,6 +192,51 @@ class Run:
             )  # fmt: skip
             assert isinstance(outcome, Refunded | WrongState | TooMuch | UnknownSku | NotFound), outcome
 
+    async def act_ship(self, worker: Trading, _: Carts, number: int, sku: str, quantity: int) -> None:
+        order = self._order(number)
+        if order is not None:
+            outcome = await shipments.ship(
+                worker.primary, order.id, [RefundLine(sku, quantity)],
+                carrier="Post", tracking="T", key=self.shop.key(), fingerprint=b"s",
+            )  # fmt: skip
+            assert not isinstance(outcome, KeyReused | NotFound), outcome
+
+    async def act_complete(self, worker: Trading, _: Carts, number: int) -> None:
+        order = self._order(number)
+        if order is not None:
+            outcome = await shipments.complete(
+                worker.primary, order.id, key=self.shop.key(), fingerprint=b"d", why="arrived"
+            )
+            assert isinstance(outcome, shipments.Completed | WrongState), outcome
+
+    async def act_give_back(self, worker: Trading, _: Carts, number: int, sku: str, quantity: int) -> None:
+        order = self._order(number)
+        if order is not None:
+            outcome = await returns.request_return(
+                worker.primary, worker.settings, order.id, [RefundLine(sku, quantity)],
+                key=self.shop.key(), fingerprint=b"g", reason="too small",
+            )  # fmt: skip
+            assert not isinstance(outcome, KeyReused | NotFound), outcome
+            if isinstance(outcome, returns.Return):
+                self.returns.append(outcome)
+
+    async def act_move_return(self, worker: Trading, _: Carts, number: int, event: Any) -> None:
+        if self.returns:
+            chosen = self.returns[number % len(self.returns)]
+            outcome = await returns.move_return(
+                worker.primary, chosen.order_id, chosen.rma, event, key=self.shop.key(), fingerprint=b"v"
+            )
+            assert isinstance(outcome, returns.Return | WrongState), outcome
+
+    async def act_inspect(self, worker: Trading, _: Carts, number: int, good: int, damaged: int) -> None:
+        if self.returns:
+            chosen = self.returns[number % len(self.returns)]
+            found = [returns.Inspected(line.sku, good, damaged) for line in chosen.lines]
+            outcome = await returns.inspect_return(
+                worker.primary, chosen.order_id, chosen.rma, found, key=self.shop.key(), fingerprint=b"i"
+            )
+            assert not isinstance(outcome, KeyReused | NotFound | returns.NoReturn), outcome
+
     def _order(self, number: int) -> PlacedOrder | None:
         found = list(self.orders.values())
         return found[number % len(found)] if found else None
@@ -260,6 +316,34 @@ class Machine(RuleBasedStateMachine):
             await asyncio.gather(*(self.run.act(number, act) for number, act in enumerate(acts)))
 
         self.run.go(all_at_once())
+
+    @rule(number=pick, kept=st.booleans())
+    def an_order_goes_all_its_way(self, number: int, kept: bool) -> None:
+        """Paid, sent, arrived, and perhaps sent back: at random alone few orders get so far."""
+
+        async def walk() -> None:
+            run, worker = self.run, self.run.workers[0]
+            await run.settle()
+            paid = [row["id"] for row in await run.shop.fetch("SELECT id FROM orders WHERE status = 'paid'")]
+            mine = [order for order in run.orders.values() if order.id in paid]
+            if not mine:
+                return
+            order = mine[number % len(mine)]
+            lines = [RefundLine(line.sku, line.quantity) for line in order.lines]
+            facts = {"carrier": "Post", "tracking": "T", "fingerprint": b"w"}
+            await shipments.ship(worker.primary, order.id, lines, key=run.shop.key(), **facts)  # type: ignore[arg-type]
+            await run.act_complete(worker, run.desks[0], list(run.orders.values()).index(order))
+            if not kept:
+                asked = await returns.request_return(
+                    worker.primary, worker.settings, order.id, lines,
+                    key=run.shop.key(), fingerprint=b"w", reason="too small",
+                )  # fmt: skip
+                if isinstance(asked, returns.Return):
+                    run.returns.append(asked)
+                    await run.act_move_return(worker, run.desks[0], len(run.returns) - 1, "receive")
+                    await run.act_inspect(worker, run.desks[0], len(run.returns) - 1, 1, 0)
+
+        self.run.go(walk())
 
     @rule()
     def all_payments_end(self) -> None:

@@ -16,7 +16,7 @@ UPDATE carts SET version = version + 1, updated_at = now() WHERE id = $1;
 
 -- name: change_line
 -- Sets the quantity of a line that is in the cart; its buyer has seen today's price.
-UPDATE cart_lines l SET quantity = $3, unit_price = price_at(p, $4, now())
+UPDATE cart_lines l SET quantity = $3, unit_price = price_now(p.id, p.unit_price, p.scheduled, $4)
   FROM products p WHERE p.sku = $2 AND l.cart_id = $1 AND l.sku_id = p.id RETURNING 1;
 
 -- name: remove_line
