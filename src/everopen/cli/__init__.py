@@ -1,4 +1,4 @@
-"""The command line: `everopen up`, `down`, `status`, `audit`, `import`, `replay`, `bench`, `config`. Commands look at the
+"""The command line: `everopen up`, `down`, `status`, `audit`, `import`, `replay`, `bench`, `config`, `staff`. Commands look at the
 rooms below and never at each other."""
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ COMMANDS = {
     "bench": ("everopen.bench.commands", "bench_group"),
     "drill": ("everopen.drill.commands", "drill_group"),
     "events": ("everopen.cli.status", "events_command"),
+    "staff": ("everopen.cli.staff", "staff_group"),
     "completion": ("everopen.cli.completion", "completion_command"),
 }
 

@@ -17,6 +17,7 @@ import pytest
 from everopen.api import people, staff
 from everopen.api.openapi import document
 from everopen.api.table import TABLE
+from everopen.trading import audit
 from everopen.trading.people.roles import ROLES
 from tests.integration.api.conftest import STAFF, ShopUnderTest, order_body
 from tests.integration.api.test_openapi_http import errors_of
@@ -297,6 +298,46 @@ def test_staff_calls_ask_for_a_token(shop: ShopUnderTest, value: Any, status: in
     assert answer.status_code == status
     good = shop.client.get("/api/staff", headers={"authorization": f"bearer {OPERATOR}"})
     assert good.status_code == 200
+
+
+def test_rule_10_roles_second_factor_tamper_evident_log_and_keys_with_scopes(
+    shop: ShopUnderTest, visitor: Visitor
+) -> None:
+    """One story: staff with a role and a second factor, a key with a scope, a log that shows who did it and who lied."""
+    sku = shop.product()
+    _, support, secret = enrol(visitor, "support")
+    _, catalogue, _ = enrol(visitor, "catalogue")
+    receipt = {"items": [{"sku": sku, "quantity": 1}], "reason": f"rule 10 {sku}"}
+
+    def receive(token: str) -> int:
+        bearer = {"authorization": f"Bearer {token}"}
+        return shop.client.post("/api/stock/receipts", json=receipt, headers=bearer).status_code
+
+    assert (receive(support), receive(catalogue)) == (403, 201)  # roles
+    used = {"login": visitor("getStaffMe", token=support)["account"]["login"], "password": PASSWORD}
+    spent = pyotp.TOTP(secret).now()
+    visitor("staffLogin", {**used, "code": spent}, token="", status=401)  # two-factor, a code once
+    key = visitor("addKey", {"name": "pos", "scopes": ["stock:write"], "days": 1}, token=OPERATOR)["token"]
+    reads = visitor("addKey", {"name": "bi", "scopes": ["orders:read"], "days": 1}, token=OPERATOR)["token"]
+    assert (receive(key), receive(reads)) == (201, 403)  # keys with scopes
+    (row, *_) = visitor("listAuditLog", query="?action=receipt&actor=key:pos", token=OPERATOR)["entries"]
+    assert sku in row["detail"]
+
+    async def tamper() -> tuple[list[Any], list[Any]]:
+        async with shop.database.connect("postgres") as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            honest = await connection.fetch(audit.SQL["audit_log_is_chained"])
+            await connection.execute(
+                "UPDATE audit_log SET actor = 'operator' WHERE sequence = $1", row["sequence"]
+            )
+            forged = await connection.fetch(audit.SQL["audit_log_is_chained"])
+            await transaction.rollback()
+            return honest, forged
+
+    honest, forged = asyncio.run(tamper())
+    assert honest == []
+    assert f"row {row['sequence']} of" in forged[0][0]
 
 
 def test_every_call_of_people_was_made_here() -> None:
