@@ -276,8 +276,8 @@ def _cart_row(line: CartLineAnswer) -> str:
 <td class="num">{money(line.amount) if line.amount is not None else "–"}</td></tr>"""
 
 
-def order_page(order: OrderAnswer) -> str:
-    """What was ordered and how it stands."""
+def order_page(order: OrderAnswer, *, later: str = "", notice: str = "") -> str:
+    """What was ordered and how it stands. `later`: see `markup_orders.py`."""
     label, sentence = STATUS[order.status]
     rows = "".join(_order_row(line) for line in order.lines)
     back = ""
@@ -288,13 +288,13 @@ def order_page(order: OrderAnswer) -> str:
         f'<tr><td colspan="2">{label}</td><td class="num">{money(amount)}</td></tr>'
         for label, amount in _sums(order)
     )
-    return f"""<h1>Your order <span class="badge {order.status}" role="status">{label}</span></h1><p class="lead">{sentence}</p>
+    return f"""{_notice(notice)}<h1>Your order <span class="badge {order.status}" role="status">{label}</span></h1><p class="lead">{sentence}</p>
 <div class="two wide-left"><div class="panel"><table class="stack">
 <thead><tr><th scope="col">Product</th><th scope="col" class="num">Price</th><th scope="col" class="num">Amount</th></tr></thead><tbody>{rows}</tbody>
 <tfoot>{sums}<tr><td colspan="2">Total</td><td class="num">{money(order.total)}</td></tr></tfoot></table></div>
 <div class="panel"><h2>Details</h2><dl><dt>Number</dt><dd>{order.id}</dd><dt>Placed</dt><dd>{order.placed_at:%-d %B %Y, %H:%M} UTC</dd>
 <dt>E-mail</dt><dd>{esc(order.customer.email)}</dd>{reference}{back}</dl>
-<p><a class="button quiet" href="/">Go on shopping</a></p></div></div>"""
+<p><a class="button quiet" href="/">Go on shopping</a></p></div></div>{later}"""
 
 
 def _sums(order: OrderAnswer) -> list[tuple[str, Money]]:

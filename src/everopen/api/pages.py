@@ -16,7 +16,6 @@ from everopen.api.bodies import explain
 from everopen.api.carts import add, cart_of, check_out, set_to
 from everopen.api.catalogue import one_product, page_of
 from everopen.api.hot import order_request
-from everopen.api.orders import one_order
 from everopen.api.problems import PROBLEMS, Headers, Refusal
 from everopen.api.range import categories_of, group_of
 from everopen.api.routes import Answer, Call, Route
@@ -45,7 +44,8 @@ _PAGE: Headers = [_HTML, (b"cache-control", b"no-store"), *SECURITY]
 _KEY = re.compile(r"[A-Za-z0-9_-]{20,80}").fullmatch
 
 
-async def _page(shop: Shop, call: Call, title: str, body: str, **extra: Any) -> Answer:
+async def framed(shop: Shop, call: Call, title: str, body: str, **extra: Any) -> Answer:
+    """A page of the shop around a body."""
     units = extra.pop("units", None)
     if units is None:
         units = (await cart_of(shop, call)).units if session_of(call) is not None else 0
@@ -55,7 +55,8 @@ async def _page(shop: Shop, call: Call, title: str, body: str, **extra: Any) -> 
     return Answer(content, [*_PAGE, *extra.pop("headers", ())], extra.pop("status", None))
 
 
-def _see(path: str, headers: Headers | None = None) -> Answer:
+def see(path: str, headers: Headers | None = None) -> Answer:
+    """Sends the browser to another page, after a form was taken."""
     return Answer(b"", [(b"location", path.encode()), (b"cache-control", b"no-store"), *(headers or ())], 303)
 
 
@@ -81,7 +82,7 @@ async def home(shop: Shop, call: Call) -> Answer:
         aside=markup_range.aside(kept, categories, facets),
     )
     title = f"Results for “{query}”" if query else chosen or "Products"
-    return await _page(shop, call, title, body, query=query)
+    return await framed(shop, call, title, body, query=query)
 
 
 def minor(text: str, currency: str) -> str:
@@ -115,19 +116,19 @@ async def _product(shop: Shop, call: Call, found: ProductAnswer, **extra: Any) -
         facts=markup_range.facts(found),
         **shown,
     )
-    return await _page(shop, call, markup.name_of(found.title), body, **extra)
+    return await framed(shop, call, markup.name_of(found.title), body, **extra)
 
 
 async def buy(shop: Shop, call: Call) -> Answer:
     """Buys one product at once."""
     require_same_origin(call)
     form: dict[str, str] = call.body
-    key = _form_key(form)
+    key = form_key(form)
     try:
         asked = _read(
             OrderBody,
             {
-                "lines": [{"sku": form.get("sku"), "quantity": _whole(form.get("quantity", ""))}],
+                "lines": [{"sku": form.get("sku"), "quantity": whole(form.get("quantity", ""))}],
                 "customer": {"email": form.get("email", "").strip()},
                 "payment": {"provider": PROVIDER, "token": form.get("token")},
             },
@@ -142,7 +143,7 @@ async def buy(shop: Shop, call: Call) -> Answer:
             )
         )
         if isinstance(outcome, PlacedOrder):
-            return _see(f"/orders/{outcome.id}")
+            return see(f"/orders/{outcome.id}")
         answers.refuse(outcome)
     except Refusal as refusal:
         return await _refused_product(shop, call, form, refusal, key)
@@ -158,9 +159,9 @@ async def _refused_product(
         found,
         email=form.get("email", "")[:254],
         quantity=form.get("quantity", "1")[:9],
-        notice=_said(refusal),
+        notice=said(refusal),
         status=refusal.status,
-        key=_key_after(refusal, key),
+        key=key_after(refusal, key),
     )
 
 
@@ -173,20 +174,20 @@ async def _cart(shop: Shop, call: Call, **extra: Any) -> Answer:
     found = await cart_of(shop, call)
     shown = {name: extra.pop(name) for name in ("email", "notice") if name in extra}
     body = markup.cart_page(found, key=extra.pop("key", None) or secret_token(), **shown)
-    return await _page(shop, call, "Your cart", body, units=found.units, **extra)
+    return await framed(shop, call, "Your cart", body, units=found.units, **extra)
 
 
 async def add_to_cart(shop: Shop, call: Call) -> Answer:
     """Puts a product into the cart, then shows the cart."""
     require_same_origin(call)
     form: dict[str, str] = call.body
-    key = _form_key(form, "cart")
+    key = form_key(form, "cart")
     try:
-        asked = _read(CartLineBody, {"sku": form.get("sku"), "quantity": _whole(form.get("quantity", ""))})
+        asked = _read(CartLineBody, {"sku": form.get("sku"), "quantity": whole(form.get("quantity", ""))})
         _, headers = await add(shop, call, asked.sku, asked.quantity, key=key)
     except Refusal as refusal:
         return await _refused_product(shop, call, form, refusal, key)
-    return _see("/cart", headers)
+    return see("/cart", headers)
 
 
 async def set_in_cart(shop: Shop, call: Call) -> Answer:
@@ -194,22 +195,22 @@ async def set_in_cart(shop: Shop, call: Call) -> Answer:
     require_same_origin(call)
     form: dict[str, str] = call.body
     try:
-        wanted = 0 if "remove" in form else _whole(form.get("quantity", ""))
+        wanted = 0 if "remove" in form else whole(form.get("quantity", ""))
         if wanted == 0:
             await set_to(shop, call, form.get("sku", ""), 0)
         else:
             asked = _read(CartLineBody, {"sku": form.get("sku"), "quantity": wanted})
             await set_to(shop, call, asked.sku, asked.quantity)
     except Refusal as refusal:
-        return await _cart(shop, call, notice=_said(refusal), status=refusal.status)
-    return _see("/cart")
+        return await _cart(shop, call, notice=said(refusal), status=refusal.status)
+    return see("/cart")
 
 
 async def checkout(shop: Shop, call: Call) -> Answer:
     """Orders the cart."""
     require_same_origin(call)
     form: dict[str, str] = call.body
-    key = _form_key(form)
+    key = form_key(form)
     try:
         asked = _read(
             CheckoutBody,
@@ -224,18 +225,11 @@ async def checkout(shop: Shop, call: Call) -> Answer:
             shop,
             call,
             email=form.get("email", "")[:254],
-            notice=_said(refusal),
+            notice=said(refusal),
             status=refusal.status,
-            key=_key_after(refusal, key),
+            key=key_after(refusal, key),
         )
-    return _see(f"/orders/{order.id}")
-
-
-async def order(shop: Shop, call: Call) -> Answer:
-    """An order's confirmation; renews itself until the payment has ended."""
-    found = await one_order(shop, call)
-    headers: Headers = [(b"refresh", b"2")] if found.status == "placed" else []
-    return await _page(shop, call, "Your order", markup.order_page(found), headers=headers)
+    return see(f"/orders/{order.id}")
 
 
 async def problem(shop: Shop, call: Call) -> Answer:
@@ -244,7 +238,7 @@ async def problem(shop: Shop, call: Call) -> Answer:
     if kind is None:
         raise Refusal("not-found", "There is no such kind of problem.")
     body = markup.problem_page(kind.title, f"Status {kind.status}", kind.meaning)
-    return await _page(shop, call, kind.title, body)
+    return await framed(shop, call, kind.title, body)
 
 
 async def stylesheet(_shop: Shop, _call: Call) -> Answer:
@@ -266,7 +260,7 @@ def problem_answer(refusal: Refusal, shop_name: str) -> tuple[int, Headers, byte
     return kind.status, [*_PAGE, *refusal.headers, (b"content-length", b"%d" % len(content))], content
 
 
-def _form_key(form: dict[str, str], kind: str = "form") -> str:
+def form_key(form: dict[str, str], kind: str = "form") -> str:
     """The key of a form. A page has one key and may have two buttons (buy, add to the cart); they must not meet in it."""
     key = form.get("key", "")
     if _KEY(key) is None:
@@ -274,12 +268,12 @@ def _form_key(form: dict[str, str], kind: str = "form") -> str:
     return f"{kind}-{key}"
 
 
-def _key_after(refusal: Refusal, key: str) -> str | None:
+def key_after(refusal: Refusal, key: str) -> str | None:
     """After a clear refusal the next try is a new purchase; while the outcome is unknown it is the same one."""
     return key.partition("-")[2] if refusal.name == "unavailable" else None
 
 
-def _said(refusal: Refusal) -> str:
+def said(refusal: Refusal) -> str:
     """A refusal for people: without the back quotes that field names carry."""
     if refusal.name == "key-reused":
         return "This page was already sent once, with something else in it. Look whether all is right, then send it again."
@@ -288,7 +282,7 @@ def _said(refusal: Refusal) -> str:
     )
 
 
-def _whole(text: str) -> int | str:
+def whole(text: str) -> int | str:
     """A form's number; other text stays, and is refused with its type."""
     stripped = text.strip()
     return int(stripped) if re.fullmatch(r"-?[0-9]{1,15}", stripped) else text
@@ -305,7 +299,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/", "home", "Storefront", home, page=True),
     Route("GET", "/products/{sku:path}", "productPage", "A product", product, page=True),
     Route("GET", "/cart", "cartPage", "The cart", cart, page=True),
-    Route("GET", "/orders/{id}", "orderPage", "An order", order, page=True),
     Route("GET", "/problems/{name}", "problemPage", "What a problem means", problem, page=True),
     Route("GET", markup.CSS_PATH, "stylesheet", "Style sheet", stylesheet, page=True),
     Route("POST", "/buy", "buyForm", "Buy one product", buy, page=True, form=True),

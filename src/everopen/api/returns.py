@@ -57,7 +57,7 @@ async def ask(shop: Shop, call: Call) -> Answer:
     body: ReturnBody = call.body
     order = order_id(call)
     lines = pieces(shop, body.lines)
-    return _answer(
+    return answered(
         await returns.request_return(
             shop.primary,
             shop.desk.settings,
@@ -82,7 +82,7 @@ def _moves(event: ReturnEvent, actor: str) -> Handler:
     async def move(shop: Shop, call: Call) -> Answer:
         body: ReturnNoteBody = call.body
         order, rma = order_id(call), _rma(call)
-        return _answer(
+        return answered(
             await returns.move_return(
                 shop.primary,
                 order,
@@ -104,7 +104,7 @@ async def inspect(shop: Shop, call: Call) -> Answer:
     within_lines(shop, len(body.lines))
     order, rma = order_id(call), _rma(call)
     found = [Inspected(line.sku, line.good, line.damaged) for line in body.lines]
-    return _answer(
+    return answered(
         await returns.inspect_return(
             shop.primary,
             order,
@@ -135,7 +135,8 @@ async def search(shop: Shop, call: Call) -> Answer:
     return Answer(ReturnsAnswer([shown(one) for one in page], following))
 
 
-def _answer(outcome: ReturnOutcome) -> Answer:
+def answered(outcome: ReturnOutcome) -> Answer:
+    """The return, or the refusal that the outcome stands for."""
     match outcome:
         case Return():
             return Answer(shown(outcome), replay_header(outcome.replayed))

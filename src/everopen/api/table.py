@@ -14,6 +14,7 @@ from everopen.api import (
     money,
     orders,
     pages,
+    pages_orders,
     people,
     pricing,
     quotes,
@@ -67,4 +68,5 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/readyz", "ready", "Whether an order can be taken now", ready, shapes.Ready),
     Route("GET", "/api/openapi.json", "openapi", "This document", openapi, dict),
     *pages.ROUTES,
+    *pages_orders.ROUTES,
 )
