@@ -9,11 +9,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from everopen.trading import refunds
 from everopen.trading.orders import (
     Address,
     AppliedPromotion,
     PlacedOrder,
     PriceChanged,
+    Refunded,
+    RefundLine,
     SoldOut,
     Unquotable,
 )
@@ -283,6 +286,59 @@ def test_a_free_shipped_order_of_nothing_is_paid_at_once(shop: Shop) -> None:
             assert isinstance(placed, PlacedOrder)
             assert placed.total == 0
         assert await shop.value("SELECT status FROM orders") == "paid"
+        assert problems(await shop.audit()) == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("included", [True, False])
+def test_all_of_an_order_with_discount_tax_and_shipping_goes_back_to_the_penny(
+    shop: Shop, included: bool
+) -> None:
+    async def scenario() -> None:
+        async with shop.worker() as worker:
+            await shop.stock(worker, apple=100, pear=100)
+            await promote(shop, 333)
+            await rules(shop, TAX, *POST, f"UPDATE pricing_rules SET prices_include_tax = {included}")
+            order = shop.order(("apple", 3), ("pear", 7), shipping_method="post", ship_to=HOME)
+            placed = await worker.place(order)
+            assert isinstance(placed, PlacedOrder)
+            await shop.value(SETTLE, [placed.id], ["approved"], ["a"])
+            facts: dict[str, Any] = {"fingerprint": b"f", "restock": True, "reason": "r"}
+            back = 0
+            for number, (sku, pieces) in enumerate((("apple", 1), ("pear", 2), ("apple", 2), ("pear", 5))):
+                refunded = await refunds.refund(
+                    worker.primary, "GBP", placed.id, [RefundLine(sku, pieces)], key=f"r{number}",
+                    shipping=number == 3, **facts,
+                )  # fmt: skip
+                assert isinstance(refunded, Refunded), refunded
+                back += refunded.amount
+            assert back == placed.total
+            left = await shop.fetch("SELECT account, sum(amount)::int FROM ledger_entries GROUP BY account")
+            assert {row[0]: row[1] for row in left if row[0] in ("tax", "shipping")} == {
+                "tax": 0,
+                "shipping": 0,
+            }
+        assert problems(await shop.audit()) == []
+
+    asyncio.run(scenario())
+
+
+def test_an_order_that_is_captured_by_hand_is_authorised_and_keeps_goods_and_coupon(shop: Shop) -> None:
+    async def scenario() -> None:
+        shop.sandbox.start()
+        async with shop.worker() as worker:
+            await shop.stock(worker, apple=10)
+            await promote(shop, 1000, code="ONE", limits="1, NULL")
+            order = shop.order(("apple", 2), capture="manual", coupons=("ONE",))
+            assert isinstance(await worker.place(order), PlacedOrder)
+            for _ in range(300):
+                if await shop.value("SELECT status FROM orders") != "placed":
+                    break
+                await asyncio.sleep(0.02)
+        assert await shop.value("SELECT status FROM orders") == "authorised"
+        assert tuple((await shop.fetch("SELECT on_hand, reserved FROM stock"))[0]) == (10, 2)
+        assert await shop.value("SELECT used FROM coupons") == 1
         assert problems(await shop.audit()) == []
 
     asyncio.run(scenario())

@@ -93,7 +93,7 @@ def test_a_refund_is_not_refused_because_its_twin_gave_all_back(shop: Shop) -> N
 
             async def first(connection: asyncpg.Connection[Any]) -> None:
                 code = await connection.fetchval(
-                    "SELECT code FROM refund_order($1, $2, 'twin', 'f', ARRAY['apple'], ARRAY[2], true, 'r', NULL)",
+                    "SELECT code FROM refund_order($1, $2, 'twin', 'f', ARRAY['apple'], ARRAY[2], true, 'r', NULL, false, 'staff')",
                     uuid7(),
                     placed.id,
                 )
@@ -118,7 +118,9 @@ def test_a_cancellation_is_not_refused_because_its_twin_cancelled(shop: Shop) ->
 
             async def first(connection: asyncpg.Connection[Any]) -> None:
                 assert (
-                    await connection.fetchval("SELECT code FROM cancel_order($1, 'twin', 'f', 'r')", order)
+                    await connection.fetchval(
+                        "SELECT code FROM cancel_order($1, 'twin', 'f', 'r', 'staff')", order
+                    )
                     == 0
                 )
 
@@ -138,7 +140,7 @@ def test_a_correction_is_not_refused_because_its_twin_took_the_stock(shop: Shop)
             await shop.stock(worker, apple=5)
 
             async def first(connection: asyncpg.Connection[Any]) -> None:
-                moved = "SELECT code FROM move_stock('correction', 'twin', 'f', ARRAY['apple'], ARRAY[-4]::bigint[], 'r')"
+                moved = "SELECT code FROM move_stock('correction', 'twin', 'f', ARRAY['apple'], ARRAY[-4]::bigint[], ARRAY[NULL]::text[], 'r')"
                 assert await connection.fetchval(moved) == 0
 
             outcome = await beside_its_twin(
