@@ -1,8 +1,7 @@
-"""Products: what anybody can look up and find, and what staff change of them."""
+"""Products: what anybody can find and look up, also as it was."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,36 +9,20 @@ import msgspec
 from msgspec import UNSET
 
 from everopen.api import answers_range as answers
-from everopen.api.cursors import cut, decode, encode, page_parameters, read_limit, read_page
-from everopen.api.hot import fingerprint
+from everopen.api.cursors import decode, encode, page_parameters, read_limit
 from everopen.api.problems import Headers, Refusal
 from everopen.api.routes import Answer, Call, Parameter, Route
 from everopen.api.shapes_range import (
-    CatalogueAnswer,
-    CatalogueEntry,
-    DifferenceAnswer,
-    HistoryAnswer,
-    PricesAnswer,
-    PricesBody,
     ProductAnswer,
-    ProductBody,
-    ProductPatchBody,
     ProductsAnswer,
-    ProductsBody,
-    ProductsChangedAnswer,
-    PutAnswer,
-    given,
 )
 from everopen.api.shop import Shop
-from everopen.base.money import EXPONENTS
 from everopen.trading import catalogue, search, versions
-from everopen.trading.orders import UNIT_PRICE_MAX, ProductsChanged
-from everopen.trading.range import Price, Product, ProductChange, Put, Stale
+from everopen.trading.orders import UNIT_PRICE_MAX
+from everopen.trading.range import Product
 from everopen.trading.search import PLACES, SORTS, Wish
 
 QUERY_MAX = 100
-COLUMNS = {"category": "category_id", "group": "group_id"}
-"""Names in the API whose column is called otherwise."""
 
 
 async def list_products(shop: Shop, call: Call) -> Answer:
@@ -161,180 +144,6 @@ def etag(version: int) -> Headers:
     return [(b"etag", b'"%d"' % version)]
 
 
-async def put_products(shop: Shop, call: Call) -> Answer:
-    """Adds or changes products."""
-    body: ProductsBody = call.body
-    items = changes_of(shop, body)
-    reason = "" if body.reason is UNSET else body.reason
-    outcome = await catalogue.upsert_products(
-        shop.primary,
-        shop.currency,
-        items,
-        key=call.key,
-        fingerprint=fingerprint("products", items, reason),
-        reason=reason,
-    )
-    if not isinstance(outcome, ProductsChanged):
-        answers.refuse(outcome)
-    return Answer(ProductsChangedAnswer(outcome.added, outcome.updated), replay_header(outcome.replayed))
-
-
-async def compare_products(shop: Shop, call: Call) -> Answer:
-    """What `PUT /api/products` would change."""
-    items = changes_of(shop, call.body)
-    found = await catalogue.preview(shop.primary, shop.currency, items)
-    return Answer(answers.difference(found, shop.currency))
-
-
-def changes_of(shop: Shop, body: ProductsBody) -> list[ProductChange]:
-    """The changes of a batch, each SKU once. Raises a 422 `Refusal`."""
-    within_batch(shop, "products", len(body.products))
-    seen: set[str] = set()
-    items = []
-    for index, product in enumerate(body.products):
-        if product.sku in seen:
-            raise Refusal("bad-input", f"`products[{index}].sku`: “{product.sku}” is in the batch twice.")
-        seen.add(product.sku)
-        items.append(change_of(shop, product, product.sku, f"products[{index}]."))
-    return items
-
-
-def change_of(shop: Shop, body: ProductBody | ProductPatchBody, sku: str, where: str = "") -> ProductChange:
-    """A product's change by columns. Raises a 422 `Refusal`."""
-    fields = given(body, "sku", "price", "reason")
-    if body.price is not UNSET:
-        if body.price is not None and body.price.currency != shop.currency:
-            raise Refusal("bad-input", f"`{where}price` must be in {shop.currency}.")
-        fields["unit_price"] = None if body.price is None else body.price.amount
-    if body.attributes is not UNSET:
-        fields["attributes"] = {
-            name: list(dict.fromkeys(values)) for name, values in sorted(body.attributes.items())
-        }
-    return ProductChange(sku=sku, **{COLUMNS.get(name, name): value for name, value in fields.items()})
-
-
-async def patch_product(shop: Shop, call: Call) -> Answer:
-    """Changes a product; with `If-Match`, only from that version on."""
-    body: ProductPatchBody = call.body
-    sku = call.parameters["sku"]
-    version = await matched_version(shop, call, sku)
-    change = msgspec.structs.replace(change_of(shop, body, sku), version=version or UNSET)
-    reason = "" if body.reason is UNSET else body.reason
-    outcome = await catalogue.upsert_products(
-        shop.primary,
-        shop.currency,
-        [change],
-        key=call.key,
-        fingerprint=fingerprint("patch", change, reason),
-        known_only=True,
-        reason=reason,
-    )
-    if isinstance(outcome, Stale):
-        raise await _not_matched(shop, sku)
-    if not isinstance(outcome, ProductsChanged):
-        answers.refuse(outcome)
-    found = await catalogue.find_product(shop.primary, shop.currency, sku, unpublished=True)
-    if found is None:
-        raise Refusal("not-found", f"The catalogue has no product “{sku[:80]}”.")
-    return Answer(answers.entry(found), [*etag(found.version), *replay_header(outcome.replayed)])
-
-
-async def matched_version(shop: Shop, call: Call, sku: str) -> int | None:
-    """The version that `If-Match` demands; None without the header, and for `*`. Raises a 404 or 412 `Refusal`."""
-    asked = call.header(b"if-match").strip()
-    if not asked or asked == "*":
-        return None
-    # A weak tag never matches (RFC 9110, 13.1.1).
-    tags = [int(text) for text in re.findall(r'(?<!W/)"([0-9]{1,9})"', asked)]
-    if len(tags) == 1:
-        return tags[0]
-    found = await catalogue.find_product(shop.primary, shop.currency, sku, unpublished=True)
-    if found is None:
-        raise Refusal("not-found", f"The catalogue has no product “{sku[:80]}”.")
-    if found.version in tags:
-        return found.version
-    raise await _not_matched(shop, sku)
-
-
-async def _not_matched(shop: Shop, sku: str) -> Refusal:
-    found = await catalogue.find_product(shop.primary, shop.currency, sku, unpublished=True)
-    version = 0 if found is None else found.version
-    return Refusal(
-        "precondition-failed",
-        f"“{sku}” is at version {version}; `If-Match` names another one.",
-        headers=etag(version),
-    )
-
-
-async def get_history(shop: Shop, call: Call) -> Answer:
-    """Who changed what of a product, when and why."""
-    sku = call.parameters["sku"]
-    limit, after = read_page(call, "versions", tuple[int])
-    before = None if after is None else min(after[0], 2**31 - 1)
-    found, following = await versions.history(shop.primary, sku, limit=limit, before=before)
-    if not found and before is None:
-        raise Refusal("not-found", f"The catalogue has no product “{sku[:80]}”.")
-    token = None if following is None else encode("versions", (following,))
-    return Answer(answers.history(sku, found, token, shop.currency))
-
-
-async def get_prices(shop: Shop, call: Call) -> Answer:
-    """The prices with validity of a product."""
-    sku = call.parameters["sku"]
-    if await catalogue.find_product(shop.primary, shop.currency, sku, unpublished=True) is None:
-        raise Refusal("not-found", f"The catalogue has no product “{sku[:80]}”.")
-    found = await catalogue.find_prices(shop.primary, sku, as_of(call) or datetime.now(UTC))
-    return Answer(PricesAnswer(sku, [answers.price(price) for price in found]))
-
-
-async def put_prices(shop: Shop, call: Call) -> Answer:
-    """Sets all prices with validity of a product."""
-    body: PricesBody = call.body
-    sku = call.parameters["sku"]
-    prices = []
-    for index, item in enumerate(body.prices):
-        if item.price.currency not in EXPONENTS:
-            raise Refusal(
-                "bad-input", f"`prices[{index}].price`: there is no currency {item.price.currency}."
-            )
-        since, till = (in_utc(time, f"prices[{index}]") for time in (item.valid_from, item.valid_to))
-        if since is not None and till is not None and till <= since:
-            raise Refusal("bad-input", f"`prices[{index}].valid_to` must be after `valid_from`.")
-        prices.append(Price(item.price.amount, item.price.currency, since, till))
-    reason = "" if body.reason is UNSET else body.reason
-    outcome = await catalogue.put_prices(
-        shop.primary,
-        shop.currency,
-        sku,
-        prices,
-        key=call.key,
-        fingerprint=fingerprint("prices", sku, prices, reason),
-        reason=reason,
-    )
-    if not isinstance(outcome, Put):
-        answers.refuse(outcome)
-    return Answer(PutAnswer(outcome.items), replay_header(outcome.replayed))
-
-
-def in_utc(time: datetime | None, where: str) -> datetime | None:
-    """The same moment in UTC. Raises a 422 `Refusal`."""
-    try:
-        return None if time is None else time.astimezone(UTC)
-    except OverflowError:
-        raise Refusal("bad-input", f"`{where}` has a time that no calendar here has.") from None
-
-
-async def list_catalogue(shop: Shop, call: Call) -> Answer:
-    """All products as staff keep them."""
-    limit, after = read_page(call, "catalogue", tuple[str])
-    place = None if after is None else (after[0], after[0])
-    page = await search.find_products(
-        shop.primary, shop.currency, Wish(unpublished=True), limit=limit + 1, sort="sku", after=place
-    )
-    shown, following = cut(page.products, limit, "catalogue", lambda product: (product.sku,))
-    return Answer(CatalogueAnswer([answers.entry(product) for product in shown], following))
-
-
 def within_batch(shop: Shop, name: str, count: int) -> None:
     """Raises a 422 `Refusal` for a batch that is too long."""
     if count > shop.settings.batch_items_max:
@@ -351,9 +160,6 @@ def replay_header(replayed: bool) -> Headers:
 
 SKU = Parameter("sku", "The product.", "path")
 AS_OF = Parameter("as_of", "How it was at that time (RFC 3339, with its zone).")
-_IF_MATCH = Parameter(
-    "If-Match", "The `ETag` that the change is made from; with another version: 412.", "header"
-)
 _LIST = (
     *page_parameters(),
     Parameter(
@@ -389,54 +195,6 @@ ROUTES: tuple[Route, ...] = (
         parameters=_LIST,
     ),
     Route(
-        "PUT",
-        "/api/products",
-        "putProducts",
-        "Add or change products",
-        put_products,
-        ProductsChangedAnswer,
-        ProductsBody,
-        refusals=("unknown-category", "unknown-group", "changed-meanwhile"),
-        scope="catalogue:write",
-        keyed=True,
-        batch=True,
-    ),
-    Route(
-        "GET",
-        "/api/products/{sku:path}/history",
-        "getProductHistory",
-        "Who changed what of a product, when and why",
-        get_history,
-        HistoryAnswer,
-        refusals=("not-found",),
-        parameters=(SKU, *page_parameters()),
-        scope="catalogue:write",
-    ),
-    Route(
-        "GET",
-        "/api/products/{sku:path}/prices",
-        "getPrices",
-        "The prices with validity of a product",
-        get_prices,
-        PricesAnswer,
-        refusals=("not-found",),
-        parameters=(SKU, AS_OF),
-        scope="catalogue:write",
-    ),
-    Route(
-        "PUT",
-        "/api/products/{sku:path}/prices",
-        "putPrices",
-        "Set all prices with validity of a product",
-        put_prices,
-        PutAnswer,
-        PricesBody,
-        refusals=("not-found",),
-        parameters=(SKU,),
-        scope="catalogue:write",
-        keyed=True,
-    ),
-    Route(
         "GET",
         "/api/products/{sku:path}",
         "getProduct",
@@ -445,39 +203,5 @@ ROUTES: tuple[Route, ...] = (
         ProductAnswer,
         refusals=("not-found",),
         parameters=(SKU, AS_OF),
-    ),
-    Route(
-        "PATCH",
-        "/api/products/{sku:path}",
-        "patchProduct",
-        "Change a product",
-        patch_product,
-        CatalogueEntry,
-        ProductPatchBody,
-        refusals=("not-found", "precondition-failed", "unknown-category", "unknown-group"),
-        parameters=(SKU, _IF_MATCH),
-        scope="catalogue:write",
-        keyed=True,
-    ),
-    Route(
-        "GET",
-        "/api/catalogue",
-        "listCatalogue",
-        "All products as staff keep them",
-        list_catalogue,
-        CatalogueAnswer,
-        parameters=page_parameters(),
-        scope="catalogue:write",
-    ),
-    Route(
-        "POST",
-        "/api/catalogue/difference",
-        "compareProducts",
-        "What a batch of products would change; nothing is changed",
-        compare_products,
-        DifferenceAnswer,
-        ProductsBody,
-        scope="catalogue:write",
-        batch=True,
     ),
 )

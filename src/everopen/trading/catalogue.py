@@ -98,10 +98,11 @@ async def put_prices(
     *,
     key: str,
     fingerprint: bytes,
+    version: int | None = None,
     reason: str = "",
-) -> Put | KeyReused | NotFound | PricesOverlap:
+) -> Put | KeyReused | NotFound | PricesOverlap | Stale:
     """Sets all prices with validity of a product. With some in the shop's currency it is sold at them and at nothing else;
-    without, at its catalogue price."""
+    without, at its catalogue price. `version`: what `prices_version` must still be."""
     row: Any = await primary.run(
         lambda connection: connection.fetchrow(
             SQL["put_prices"],
@@ -113,6 +114,7 @@ async def put_prices(
             [price.amount for price in prices],
             [price.valid_from for price in prices],
             [price.valid_to for price in prices],
+            version,
             reason,
         )
     )
@@ -121,10 +123,18 @@ async def put_prices(
             return Put(row["items"], replayed=row["code"] == 1)
         case 9:
             return NotFound()
+        case 15:
+            return Stale((sku,))
         case 21:
             return PricesOverlap(row["detail"])
         case _:
             return KeyReused()
+
+
+async def prices_version(primary: Primary, sku: str) -> int | None:
+    """A number that every change of a product's prices moves on; None without such a product."""
+    found: int | None = await primary.run(lambda connection: connection.fetchval(SQL["prices_version"], sku))
+    return found
 
 
 async def find_prices(primary: Primary, sku: str, at: datetime) -> list[Price]:

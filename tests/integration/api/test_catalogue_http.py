@@ -81,6 +81,9 @@ def test_unpublished_products_are_hidden_from_visitors_only(shop: ShopUnderTest)
         page = shop.client.get("/api/catalogue", params={"after": page["next"]}, headers=STAFF).json()
     assert [product["published"] for product in page["products"] if product["sku"] == sku] == [False]
     assert shop.client.get("/api/catalogue").status_code == 401
+    entry = shop.client.get(f"/api/catalogue/{sku}", headers=STAFF)
+    assert (entry.json()["published"], entry.headers["etag"]) == (False, '"2"')
+    assert shop.client.get("/api/catalogue/none-such", headers=STAFF).status_code == 404
     assert patch(shop, sku, {"published": True}).status_code == 200
     assert len(shop.client.get("/api/products", params={"q": "gramophone"}).json()["products"]) == 1
 
@@ -221,6 +224,14 @@ def test_prices_with_validity_are_set_and_read(shop: ShopUnderTest) -> None:
     assert shop.order(sku).json()["total"]["amount"] == 800
     kept = shop.client.get(f"/api/products/{sku}/prices", headers=STAFF).json()["prices"]
     assert sorted(kept, key=str) == sorted(prices, key=str)
+    tag = shop.client.get(f"/api/products/{sku}/prices", headers=STAFF).headers["etag"]
+    for status in (200, 412):
+        answer = shop.client.put(
+            f"/api/products/{sku}/prices", json={"prices": prices[1:]}, headers={**STAFF, "if-match": tag}
+        )
+        assert answer.status_code == status
+    assert answer.headers["etag"] != tag
+    assert shop.client.get(f"/api/products/{sku}").json()["price"]["amount"] == 1000
     wrong = shop.client.put(
         f"/api/products/{sku}/prices", json={"prices": [prices[0], prices[0]]}, headers=STAFF
     )

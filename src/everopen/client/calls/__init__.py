@@ -9,6 +9,7 @@ from everopen.client.calls.money import MoneyCalls
 from everopen.client.calls.orders import OrdersCalls
 from everopen.client.calls.people import PeopleCalls
 from everopen.client.calls.pricing import PricingCalls
+from everopen.client.calls.products import ProductsCalls
 from everopen.client.calls.quotes import QuotesCalls
 from everopen.client.calls.range import RangeCalls
 from everopen.client.calls.returns import ReturnsCalls
@@ -28,6 +29,7 @@ class Calls(
     OrdersCalls,
     PeopleCalls,
     PricingCalls,
+    ProductsCalls,
     QuotesCalls,
     RangeCalls,
     ReturnsCalls,

@@ -13,7 +13,7 @@ SELECT * FROM upsert_products($1, $2, $3, $4, $5);
 
 -- name: put_prices
 -- Sets all prices of a product.
-SELECT * FROM put_prices($1, $2, $3, $4, $5, $6, $7, $8, $9);
+SELECT * FROM put_prices($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
 -- name: find_prices
 -- The prices of a product as they were recorded at a time, by currency and validity.
@@ -23,6 +23,10 @@ SELECT v.currency, v.amount, nullif(v.valid_from, '-infinity') AS valid_from, v.
          ORDER BY x.currency, x.valid_from, x.id DESC) v
  WHERE NOT v.gone
  ORDER BY v.currency, v.valid_from;
+
+-- name: prices_version
+-- The last change of a product's prices; 0 before the first one, NULL without such a product.
+SELECT coalesce((SELECT max(v.id) FROM price_versions v WHERE v.sku_id = p.id), 0)::bigint FROM products p WHERE p.sku = $1;
 
 -- name: list_categories
 -- The whole tree, depth first, each with its path and how many published products it and those below it have.

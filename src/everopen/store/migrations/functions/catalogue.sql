@@ -88,10 +88,10 @@ END
 $$;
 
 -- put_prices: the prices of a product from now on, all of them; those that stay as they are keep their rows. A product that has
--- prices in the shop's currency is sold at them, else at its unit_price. Code 21: two would be valid at once.
+-- prices in the shop's currency is sold at them, else at its unit_price. p_version (NULL: any): the last change of its prices.
 CREATE FUNCTION put_prices(
     p_key text, p_fingerprint bytea, p_sku text, p_currency text, p_currencies text[], p_amounts bigint[],
-    p_from timestamptz[], p_to timestamptz[], p_reason text,
+    p_from timestamptz[], p_to timestamptz[], p_version bigint, p_reason text,
     OUT code integer, OUT items bigint, OUT detail text
 )
 LANGUAGE plpgsql AS $$
@@ -111,6 +111,13 @@ BEGIN
     IF FOUND THEN code := 21; RETURN; END IF;
     SELECT p.id INTO product FROM products p WHERE p.sku = p_sku FOR NO KEY UPDATE;
     IF NOT FOUND THEN code := 9; RETURN; END IF;
+    IF p_version <> coalesce((SELECT max(v.id) FROM price_versions v WHERE v.sku_id = product), 0) THEN
+        -- Perhaps by a twin of this request, while we waited for the product's row.
+        SELECT k.code, k.result INTO code, known FROM known_key(p_key, p_fingerprint, 'prices') k;
+        items := known[1];
+        IF code = 0 THEN code := 15; detail := p_sku; END IF;
+        RETURN;
+    END IF;
     PERFORM set_config('everopen.reason', p_reason, true);
     DELETE FROM prices r WHERE r.sku_id = product AND NOT EXISTS (
         SELECT FROM unnest(p_currencies, p_amounts, p_from, p_to) AS u (currency, amount, since, till)
