@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from everopen.api.access import Access
@@ -18,6 +19,7 @@ from everopen.api.pages import problem_answer
 from everopen.api.problems import Refusal, unavailable
 from everopen.api.quotas import client_of, kind_of
 from everopen.api.routes import Limits, Router
+from everopen.api.sessions import customer_of
 from everopen.api.shapes import encode
 from everopen.api.shop import Shop
 from everopen.api.table import TABLE
@@ -49,6 +51,7 @@ class Api:
             currency=shop.currency,
             access=access,
             counters=shop.counters,
+            customer_of=partial(customer_of, shop),
             providers=shop.providers,
         )
         self._router = Router(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Protocol
+from uuid import UUID
 
 import msgspec
 
@@ -54,8 +55,10 @@ class OrderEntrance:
         currency: str,
         access: Staffed,
         counters: dict[str, int],
+        customer_of: Callable[[bytes], Awaitable[UUID | None]],
         providers: Collection[str] = PROVIDERS,
     ) -> None:
+        self._customer_of = customer_of
         self._providers = providers
         self._place = desk.place
         self._settings = settings
@@ -83,6 +86,9 @@ class OrderEntrance:
         )
         if needs_operator(asked):
             await self._access.require(headers, "orders:write")
+        cookies = headers.get(b"cookie")
+        if cookies is not None and (customer_id := await self._customer_of(cookies)) is not None:
+            request = msgspec.structs.replace(request, customer_id=customer_id)
         outcome = await self._place(request)
         if type(outcome) is not PlacedOrder:
             self._counters["orders_refused"] += 1

@@ -19,7 +19,7 @@ from everopen.api.hot import order_request
 from everopen.api.problems import PROBLEMS, Headers, Refusal
 from everopen.api.range import categories_of, group_of
 from everopen.api.routes import Answer, Call, Route
-from everopen.api.sessions import require_same_origin, session_of
+from everopen.api.sessions import customer_of, require_same_origin, session_of
 from everopen.api.shapes import CartLineBody, CheckoutBody, OrderBody
 from everopen.api.shapes_range import FacetsAnswer, ProductAnswer
 from everopen.api.shop import Shop
@@ -133,15 +133,15 @@ async def buy(shop: Shop, call: Call) -> Answer:
                 "payment": {"provider": PROVIDER, "token": form.get("token")},
             },
         )
-        outcome = await shop.place(
-            order_request(
-                asked,
-                key,
-                currency=shop.currency,
-                lines_max=shop.settings.lines_max,
-                providers=shop.providers,
-            )
+        request = order_request(
+            asked,
+            key,
+            currency=shop.currency,
+            lines_max=shop.settings.lines_max,
+            providers=shop.providers,
         )
+        customer_id = await customer_of(shop, call.headers.get(b"cookie", b""))
+        outcome = await shop.place(msgspec.structs.replace(request, customer_id=customer_id))
         if isinstance(outcome, PlacedOrder):
             return see(f"/orders/{outcome.id}")
         answers.refuse(outcome)

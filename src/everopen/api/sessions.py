@@ -4,10 +4,15 @@ token), so any worker serves it."""
 from __future__ import annotations
 
 import re
+from uuid import UUID
+
+from starlette.requests import cookie_parser
 
 from everopen.api.problems import Headers, Refusal
 from everopen.api.routes import Call
+from everopen.api.shop import Shop
 from everopen.base.ids import secret_token
+from everopen.trading.sessions.store import SessionStoreDown
 
 COOKIE = "everopen_session"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}").fullmatch
@@ -17,6 +22,18 @@ def session_of(call: Call) -> str | None:
     """The visitor's session token; None without one (or with one that we can't have given)."""
     token = call.cookie(COOKIE)
     return token if token is not None and _TOKEN(token) else None
+
+
+async def customer_of(shop: Shop, cookies: bytes) -> UUID | None:
+    """Who is logged in by these cookies. An order does not wait for a session store that is down: then it is a guest's."""
+    token = cookie_parser(cookies.decode("latin-1")).get(COOKIE)
+    if token is None or not _TOKEN(token):
+        return None
+    try:
+        session = await shop.session(token)
+    except SessionStoreDown:
+        return None
+    return None if session is None else session.customer_id
 
 
 def new_session(*, days: float, secure: bool) -> tuple[str, Headers]:

@@ -119,7 +119,7 @@ def test_a_customer_from_registration_to_the_order_in_the_list(shop: ShopUnderTe
     direct = visitor.client.post("/api/orders", json=order_body(sku)).json()
     assert direct["id"] != placed["id"]
     listed = visitor("listOwnOrders")["orders"]
-    assert placed["id"] in [entry["id"] for entry in listed]
+    assert [entry["id"] for entry in listed] == [direct["id"], placed["id"]]
     assert {"amount": 600, "currency": "GBP"} in [entry["total"] for entry in listed]
     visitor("logout")
     visitor("getMe", status=401)
