@@ -294,6 +294,19 @@ def test_what_weighs_nothing_needs_no_shipping() -> None:
     assert quote(("apple", 1, 500), rules=without).shipping == 0
 
 
+def test_what_nobody_weighed_needs_shipping() -> None:
+    basket = Basket(lines=(BasketLine("apple", 1, 500),), currency="GBP")
+    assert isinstance(price(basket, Rules(shipping_methods=(POST,)), NOW), Refused)
+
+
+def test_the_odd_penny_falls_on_the_same_line_whatever_stands_first() -> None:
+    rules = Rules(promotions=(promotion(Fixed(amount=5)),))
+    lines = [("apple", 1, 100), ("pear", 1, 100)]
+    first, second = quote(*lines, rules=rules), quote(*reversed(lines), rules=rules)
+    assert {line.sku: line.discount for line in first.lines} == {"apple": 3, "pear": 2}
+    assert {line.sku: line.discount for line in second.lines} == {"apple": 3, "pear": 2}
+
+
 def test_shipping_is_taxed_after_it_was_made_free() -> None:
     rate = TaxRate(country="GB", tax_category="standard", rate_bp=2000)
     rules = Rules(shipping_methods=(POST,), tax_rates=(rate,), terms=Terms(prices_include_tax=False))
