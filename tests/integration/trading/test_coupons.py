@@ -113,11 +113,17 @@ def test_an_order_that_is_sent_again_is_not_counted_twice(shop: Shop) -> None:
     async def steps() -> None:
         async with shop.worker() as worker:
             once = await coupon(shop, worker, limit_total=1, limit_per_customer=1)
+            twice = await coupon(shop, worker, "TWICE", limit_total=2)
         order = uuid7()
         for _ in range(3):
             assert await use(shop, (order, once, "ann")) == [0]
         assert await use(shop, (order, once, "ann"), (order, once, "ann")) == [0, 0]
-        assert await shop.value("SELECT used FROM coupons") == 1
+        assert await shop.value("SELECT used FROM coupons WHERE code = 'TEN'") == 1
+        assert await use(shop, (order, twice, "ann")) == [0]
+        assert await use(shop, (order, twice, "ann"), (uuid7(), twice, "bob")) == [0, 0], (
+            "the replay took a place"
+        )
+        assert await shop.value("SELECT used FROM coupons WHERE code = 'TWICE'") == 2
 
     scenario(steps)
 
