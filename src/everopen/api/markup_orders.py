@@ -9,6 +9,7 @@ from everopen.api.markup import money, name_of
 from everopen.api.shapes import OrderAnswer
 from everopen.base.money import Money
 from everopen.trading.invoices import Document, DocumentLine
+from everopen.trading.orders import Address
 from everopen.trading.returns import Return
 from everopen.trading.shipments import Shipment
 from everopen.trading.timeline import Moment
@@ -110,9 +111,7 @@ def paper(found: Document) -> str:
     if found.reason:
         facts.append(("Reason", found.reason))
     told = "".join(f"<dt>{name}</dt><dd>{esc(value)}</dd>" for name, value in facts)
-    address = "\n".join(
-        esc(str(value)) for value in (found.ship_to or {}).values() if isinstance(value, str) and value
-    )
+    address = "\n".join(esc(part) for part in _address(found.ship_to))
     back = (
         f'<p class="back"><a href="/orders/{found.order_id}">← To the order</a></p>' if found.order_id else ""
     )
@@ -127,6 +126,13 @@ def paper(found: Document) -> str:
 <dl>{told}</dl>
 <table><thead><tr><th scope="col">Product</th><th scope="col" class="num">Quantity</th><th scope="col" class="num">Tax</th>
 <th scope="col" class="num">Amount</th></tr></thead><tbody>{rows}</tbody><tfoot>{sums}</tfoot></table></article>"""
+
+
+def _address(to: Address | None) -> list[str]:
+    if to is None:
+        return []
+    parts = [to.recipient, to.line1, to.line2, f"{to.postcode} {to.city}".strip(), to.region, to.country]
+    return [part for part in parts if part]
 
 
 def _row(found: Document, line: DocumentLine) -> str:
@@ -151,6 +157,8 @@ def _sums(found: Document) -> list[tuple[str, int]]:
                 else f"{rate.rate_bp / 100:g} % of {_amount(found, rate.net)}"
             )
             rows.append((f"Tax, {of}", rate.tax))
+    if found.waived:
+        rows.append(("Not charged", -found.waived))
     rows.append(("Total" if found.kind == "invoice" else "Given back", found.total))
     return rows
 

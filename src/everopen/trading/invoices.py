@@ -15,7 +15,7 @@ import msgspec
 
 from everopen.store import Primary, load_statements
 from everopen.store.primary import Connection
-from everopen.trading.orders import NotFound, WrongState
+from everopen.trading.orders import Address, NotFound, WrongState
 from everopen.trading.settings import TradingSettings
 
 SQL = load_statements("everopen.trading", "documents.sql")
@@ -60,7 +60,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: datetime
     seller: Seller
     email: str
-    ship_to: dict[str, Any] | None = None
+    ship_to: Address | None = None
     order_id: UUID | None
     refund_id: UUID | None = None
     invoice: str | None = None
@@ -79,6 +79,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     tax_added: bool = False
     """Whether tax came on top of the prices; else it is in them."""
     taxes: list[TaxSum] = []
+    waived: int = 0
+    """Of an invoice: what was authorised and never captured. It is taken off net and tax; `taxes` are those before it."""
     net: int
     tax: int
     total: int

@@ -6,8 +6,10 @@ completed when staff say so or enough days have gone by (carriers that report ar
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import blake2b
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -17,10 +19,13 @@ import msgspec
 from everopen.base.errors import InvariantBroken
 from everopen.store import Primary, load_statements
 from everopen.trading.orders import KeyReused, NotFound, RefundLine, UnknownSku, WrongState
+from everopen.trading.payments import staff
 from everopen.trading.settings import TradingSettings
 
 SQL = load_statements("everopen.trading", "shipments.sql")
 BATCH = 200
+CAPTURE_S_MAX = 3.0
+"""So long a parcel waits for its money."""
 
 
 class ShippedLine(msgspec.Struct, frozen=True):
@@ -75,20 +80,34 @@ async def ship(
     fingerprint: bytes,
     actor: str = "staff",
 ) -> ShipOutcome:
-    """Sends pieces of a paid order; no lines means all that are left."""
-    row: Any = await primary.run(
-        lambda connection: connection.fetchrow(
-            SQL["ship_order"],
-            order_id,
-            key,
-            fingerprint,
-            [line.sku for line in lines],
-            [line.quantity for line in lines],
-            carrier,
-            tracking,
-            actor,
-        )
+    """Sends pieces of a paid order; no lines means all that are left. Of an authorised one the money is captured first; when
+    the provider takes longer than a moment, WrongState says so, and the same call sends the parcel later."""
+    arguments = (
+        order_id, key, fingerprint, [line.sku for line in lines], [line.quantity for line in lines], carrier, tracking, actor,
+    )  # fmt: skip
+    outcome = await _ship(primary, order_id, *arguments)
+    if outcome != WrongState("authorised"):
+        return outcome
+    await staff.capture(
+        primary,
+        order_id,
+        None,
+        final=True,
+        key=f"ship-{blake2b(f'{order_id} {key}'.encode(), digest_size=16).hexdigest()}",
+        fingerprint=fingerprint,
+        reason="shipped",
     )
+    deadline = primary.clock.monotonic_s() + CAPTURE_S_MAX
+    while primary.clock.monotonic_s() < deadline:
+        await asyncio.sleep(0.05)
+        outcome = await _ship(primary, order_id, *arguments)
+        if outcome != WrongState("authorised"):
+            return outcome
+    return WrongState("authorised", "its money was asked for just now; send it once it is paid")
+
+
+async def _ship(primary: Primary, order_id: UUID, *arguments: Any) -> ShipOutcome:
+    row: Any = await primary.run(lambda connection: connection.fetchrow(SQL["ship_order"], *arguments))
     match row["code"]:
         case 0 | 1:
             found = next(

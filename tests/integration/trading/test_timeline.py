@@ -41,7 +41,7 @@ def test_a_customer_reads_what_happened_to_their_order(shop: Shop) -> None:
                 "You asked to send 3 pieces back (RMA-000001): too small.",
                 "Your return RMA-000001 arrived.",
                 "Your return RMA-000001 was inspected.",
-                "£7.50 is given back to you: return RMA-1.",
+                "£7.50 is given back to you: return RMA-000001.",
                 "All of the order was given back.",
                 "£2.50 was given back to you.",
                 "£7.50 was given back to you.",

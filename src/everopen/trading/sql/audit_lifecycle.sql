@@ -77,10 +77,13 @@ SELECT format('order %s line %s: charged %s, given back %s', o.id, l.line_no, c.
           FROM refunds r JOIN refund_lines l ON l.refund_id = r.id WHERE r.order_id IS NOT NULL GROUP BY r.order_id, l.order_line_no) b
   JOIN orders o ON o.id = b.order_id
   JOIN order_lines l ON l.order_id = b.order_id AND l.line_no = b.order_line_no
-  CROSS JOIN LATERAL (SELECT l.quantity * l.unit_price - coalesce(l.discount, 0)
-                             + CASE WHEN o.tax_added THEN coalesce(l.tax, 0) ELSE 0 END AS charge) c
- WHERE b.amount > c.charge OR b.tax > coalesce(l.tax, 0)
-    OR (b.quantity = l.quantity AND (b.amount <> c.charge OR b.tax <> coalesce(l.tax, 0)))
+  LEFT JOIN (SELECT order_id, -sum(amount) AS amount FROM ledger_entries WHERE event = 'waived' AND account = 'receivable' GROUP BY order_id) w
+    ON w.order_id = o.id
+  CROSS JOIN LATERAL (SELECT CASE WHEN w.amount IS NULL THEN 1 ELSE (o.total - w.amount)::numeric / o.total END AS share) s
+  CROSS JOIN LATERAL (SELECT floor((l.quantity * l.unit_price - coalesce(l.discount, 0)
+                                    + CASE WHEN o.tax_added THEN coalesce(l.tax, 0) ELSE 0 END) * s.share) AS charge,
+                             floor(coalesce(l.tax, 0) * s.share) AS tax) c
+ WHERE b.amount > c.charge OR b.tax > c.tax OR (b.quantity = l.quantity AND abs(b.amount - c.charge) + abs(b.tax - c.tax) > (w.amount IS NOT NULL)::integer)
 UNION ALL
 SELECT format('order %s: shipping %s, given back %s', o.id, o.shipping, b.shipping)
   FROM (SELECT r.order_id, sum(r.shipping) AS shipping FROM refunds r WHERE r.shipping > 0 GROUP BY r.order_id) b
@@ -99,15 +102,17 @@ SELECT format('%s %s: %s documents from %s to %s, numbers are taken to %s', coal
     OR d.low > 1 OR d.misprinted > 0;
 
 -- name: paid_orders_have_invoices
--- Each order that was paid a day ago or more has one invoice of its total, and no other order has one.
+-- Each order that was paid a day ago or more has one invoice of its total (less what was never captured), and no other order has one.
 SELECT format('order %s (%s): total %s, %s invoices of %s', coalesce(o.id, d.order_id), o.status, o.total, coalesce(d.n, 0), d.total)
   FROM orders o
   FULL JOIN (SELECT order_id, count(*) AS n, min(total) AS total FROM documents WHERE kind = 'invoice' GROUP BY order_id) d ON d.order_id = o.id
   LEFT JOIN (SELECT DISTINCT order_id FROM order_history WHERE from_status = 'paid') h ON h.order_id = o.id
+  LEFT JOIN (SELECT order_id, sum(amount) AS amount FROM ledger_entries WHERE event = 'waived' AND account = 'receivable' GROUP BY order_id) w
+    ON w.order_id = o.id
  CROSS JOIN invoicing i
  CROSS JOIN LATERAL (SELECT o.status IN ('paid', 'partly_shipped', 'shipped', 'completed', 'returned')
                             OR (o.status = 'cancelled' AND h.order_id IS NOT NULL) AS paid) p
- WHERE o.id IS NULL OR d.n > 1 OR d.total <> o.total OR (d.n IS NOT NULL AND NOT p.paid)
+ WHERE o.id IS NULL OR d.n > 1 OR d.total <> o.total + coalesce(w.amount, 0) OR (d.n IS NOT NULL AND NOT p.paid)
     OR (d.n IS NULL AND p.paid AND o.settled_at >= i.since AND o.settled_at < now() - interval '1 day');
 
 -- name: refunds_have_credit_notes

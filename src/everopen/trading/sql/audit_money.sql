@@ -26,7 +26,9 @@ SELECT format('order %s is %s, its %s is %s: total %s, captured %s, waived %s, b
   LEFT JOIN (SELECT order_id, -sum(amount) AS amount FROM ledger_entries WHERE event = 'waived' AND account = 'receivable' GROUP BY order_id) w
     ON w.order_id = o.id
  WHERE f.kind = 'authorise' AND CASE
-       WHEN o.status IN ('placed', 'declined', 'cancelled') THEN w.amount IS NOT NULL
+       WHEN o.status IN ('placed', 'declined')
+            OR (o.status = 'cancelled' AND o.id NOT IN (SELECT order_id FROM order_history WHERE from_status = 'paid'))
+           THEN w.amount IS NOT NULL
        WHEN o.status = 'authorised' THEN f.status <> 'authorised' OR w.amount IS NOT NULL
        ELSE f.amount > 0 AND (c.capturing > 0 OR coalesce(c.captured, 0) + coalesce(w.amount, 0) <> o.total) END;
 

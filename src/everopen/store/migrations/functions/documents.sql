@@ -78,15 +78,19 @@ BEGIN
     END IF;
     before := next_numbers(p_series, this_year, cardinality(todo));
     INSERT INTO documents (series, year, number, kind, order_id, currency, total, content)
-    SELECT p_series, this_year, before + k.ord, 'invoice', o.id, o.currency, o.total, jsonb_build_object(
+    SELECT p_series, this_year, before + k.ord, 'invoice', o.id, o.currency, m.captured, jsonb_build_object(
                'number', document_number(p_series, this_year, (before + k.ord)::integer), 'kind', 'invoice', 'issued_at', now(),
                'seller', p_seller, 'email', o.email, 'ship_to', o.ship_to, 'order_id', o.id, 'reference', o.reference,
                'ordered_at', o.placed_at, 'paid_at', o.settled_at, 'currency', o.currency, 'lines', l.lines,
                'shipping', s.charge, 'shipping_tax', s.tax, 'shipping_method', o.shipping_method,
                'tax_added', coalesce(o.tax_added, false), 'taxes', taxes_of(l.lines, s.charge, s.tax),
-               'tax', coalesce(o.tax, 0), 'net', o.total - coalesce(o.tax, 0), 'total', o.total)
+               'waived', o.total - m.captured, 'tax', m.tax, 'net', m.captured - m.tax, 'total', m.captured)
       FROM unnest(todo) WITH ORDINALITY AS k (id, ord)
       JOIN orders o ON o.id = k.id
+      CROSS JOIN LATERAL (SELECT captured_of(o.id, o.total) AS captured OFFSET 0) c
+      -- (The tax of what was waived is rounded down, as the ledger has it.)
+      CROSS JOIN LATERAL (
+          SELECT c.captured, coalesce(o.tax, 0) - share_of(coalesce(o.tax, 0), o.total - c.captured, o.total) * (c.captured < o.total)::integer AS tax) m
       CROSS JOIN LATERAL (
           SELECT coalesce(o.shipping, 0) + CASE WHEN o.tax_added THEN coalesce(o.shipping_tax, 0) ELSE 0 END AS charge,
                  coalesce(o.shipping_tax, 0) AS tax) s

@@ -66,6 +66,23 @@ LANGUAGE sql STABLE AS $$
            ELSE p_status IN ('paid', 'partly_shipped', 'shipped', 'completed', 'returned') END
 $$;
 
+-- captured_of: how much of an order's total was captured. Less than all of it where staff captured a part of what was
+-- authorised and gave up the rest.
+CREATE FUNCTION captured_of(p_order uuid, p_total bigint) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT CASE f.kind
+           WHEN 'authorise' THEN coalesce((SELECT sum(c.amount) FROM payment_intents c
+                                            WHERE c.order_id = p_order AND c.kind = 'capture' AND c.status = 'captured'), 0)::bigint
+           ELSE p_total END
+      FROM payment_intents f WHERE f.id = p_order
+$$;
+
+-- share_of: what of an amount was captured, rounded down, so that all the parts of an order are never more than was captured.
+CREATE FUNCTION share_of(p_amount bigint, p_captured bigint, p_total bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_captured >= p_total THEN p_amount ELSE floor(p_amount::numeric * p_captured / p_total)::bigint END
+$$;
+
 -- order_pieces: where the pieces of each line are. `back`: given back, of which `withheld` had not been sent. `shipped`: ever
 -- sent. `announced`: in a return that is not inspected yet. `charge`: what the customer paid for the line. Lines without stock
 -- (fees, postage) need no shipment, unless the order has nothing else.
@@ -75,11 +92,13 @@ RETURNS TABLE (
     back integer, withheld integer, shipped integer, announced integer)
 LANGUAGE sql STABLE AS $$
     SELECT l.line_no, p.sku, l.quantity, l.tracked, l.tracked OR NOT bool_or(l.tracked) OVER (),
-           l.quantity * l.unit_price - coalesce(l.discount, 0) + CASE WHEN o.tax_added THEN coalesce(l.tax, 0) ELSE 0 END,
-           coalesce(l.tax, 0),
+           share_of(l.quantity * l.unit_price - coalesce(l.discount, 0) + CASE WHEN o.tax_added THEN coalesce(l.tax, 0) ELSE 0 END,
+                    m.captured, o.total),
+           share_of(coalesce(l.tax, 0), m.captured, o.total),
            coalesce(b.back, 0)::integer, coalesce(b.withheld, 0)::integer, coalesce(s.shipped, 0)::integer,
            coalesce(a.announced, 0)::integer
       FROM orders o
+      CROSS JOIN LATERAL (SELECT captured_of(o.id, o.total) AS captured OFFSET 0) m
       JOIN order_lines l ON l.order_id = o.id
       JOIN products p ON p.id = l.sku_id
       LEFT JOIN (SELECT rl.order_line_no, sum(rl.quantity) AS back, sum(coalesce(rl.unshipped, rl.quantity)) AS withheld

@@ -66,7 +66,9 @@ BEGIN
               JOIN order_pieces(p_sold.id) p USING (line_no)) x;
     SELECT coalesce(sum(a.amount), 0), coalesce(sum(a.tax), 0) INTO sum_amount, sum_tax FROM unnest(amounts, taxes) AS a (amount, tax);
     IF p_shipping THEN
-        SELECT shipping_left(p_sold), coalesce(p_sold.shipping_tax, 0) - coalesce(sum(r.shipping_tax), 0)
+        SELECT shipping_left(p_sold),
+               share_of(coalesce(p_sold.shipping_tax, 0), captured_of(p_sold.id, p_sold.total), p_sold.total)
+                   - coalesce(sum(r.shipping_tax), 0)
           INTO carriage, carriage_tax FROM refunds r WHERE r.order_id = p_sold.id;
         sum_amount := sum_amount + carriage;
         sum_tax := sum_tax + carriage_tax;
@@ -136,7 +138,8 @@ $$;
 -- shipping_left: what was charged for shipping an order and not given back yet.
 CREATE FUNCTION shipping_left(p_sold orders) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-    SELECT coalesce(p_sold.shipping, 0) + CASE WHEN p_sold.tax_added THEN coalesce(p_sold.shipping_tax, 0) ELSE 0 END
+    SELECT share_of(coalesce(p_sold.shipping, 0) + CASE WHEN p_sold.tax_added THEN coalesce(p_sold.shipping_tax, 0) ELSE 0 END,
+                    captured_of(p_sold.id, p_sold.total), p_sold.total)
                - coalesce(sum(r.shipping), 0)
       FROM refunds r WHERE r.order_id = p_sold.id
 $$;

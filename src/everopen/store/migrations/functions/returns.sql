@@ -161,9 +161,9 @@ BEGIN
         PERFORM close_return(result_id, 'inspect', target, NULL, p_key, p_fingerprint, p_actor, p_why);
     ELSE
         SELECT * INTO sold FROM orders WHERE id = p_order;
-        PERFORM give_back(p_refund, sold, p_key, lines, parts, shelf, true, 'return', p_shipping, format('return RMA-%s', p_rma), NULL);
+        PERFORM give_back(p_refund, sold, p_key, lines, parts, shelf, true, 'return', p_shipping, format('return RMA-%s', lpad(p_rma::text, greatest(6, length(p_rma::text)), '0')), NULL);
         PERFORM close_return(result_id, 'inspect', target, p_refund, p_key, p_fingerprint, p_actor, p_why);
-        PERFORM settle_state(p_order, 'return', p_actor, format('return RMA-%s', p_rma));
+        PERFORM settle_state(p_order, 'return', p_actor, format('return RMA-%s', lpad(p_rma::text, greatest(6, length(p_rma::text)), '0')));
     END IF;
 END
 $$;
