@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from functools import partial
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -252,3 +253,18 @@ def test_the_audit_role_reads_no_secrets(shop: Shop, table: str) -> None:
                 await connection.fetch(f"SELECT * FROM {table}")
 
     asyncio.run(scenario())
+
+
+def test_the_log_is_written_last_in_each_function_so_its_lock_waits_for_no_other() -> None:
+    """Whoever held it and then waited for an order or a shelf would make all staff wait, or deadlock."""
+    folder = Path(migrations.__file__).parent / "functions"
+    after = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM|PERFORM|FOR (?:NO KEY )?UPDATE OF)\s+(\w+)")
+    wrong = []
+    for path in folder.glob("*.sql"):
+        for name, body in re.findall(
+            r"CREATE FUNCTION (\w+)\(.*?\$\$(.*?)\$\$;", path.read_text(), re.DOTALL
+        ):
+            _, found, rest = body.partition("INSERT INTO audit_log")
+            if found and set(after.findall(rest)) - {"idempotency"}:
+                wrong.append((path.name, name))
+    assert wrong == []

@@ -7,6 +7,7 @@ import json
 import statistics
 import time
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from everopen.trading.carts import Addition, Carts
 from everopen.trading.orders import KeyReused
 from everopen.trading.people import PeopleSettings
 from everopen.trading.people.belongings import ADDRESSES_MOST
+from everopen.trading.people.desk import forget_people
 from everopen.trading.people.outcomes import (
     Address,
     AddressFields,
@@ -416,5 +418,29 @@ def test_the_event_loop_goes_on_while_passwords_are_looked_at_and_the_queue_ends
         passwords.close()
         assert Counter(type(outcome) for outcome in outcomes) == {bool: 3, StoreUnavailable: 2}
         assert statistics.median(waits) < 0.05
+
+    asyncio.run(scenario())
+
+
+def test_what_no_door_needs_any_more_is_forgotten(shop: Shop) -> None:
+    async def scenario() -> None:
+        async with people_of(shop) as scene:
+            await scene.register()
+            await scene.login()
+            await scene.login(password="a guess")
+            await ask_reset(scene)
+            tables = ("login_attempts", "login_places", "password_resets")
+            counts = [await shop.value(f"SELECT count(*) FROM {table}") for table in tables]
+            assert min(counts) > 0
+            context: Any = SimpleNamespace(primary=scene.worker.primary)
+            await forget_people(context)
+            assert [await shop.value(f"SELECT count(*) FROM {table}") for table in tables] == counts
+            await shop.fetch(
+                "UPDATE login_attempts SET last_at = now() - interval '8 days', blocked_until = now()"
+            )
+            await shop.fetch("UPDATE login_places SET seen_at = now() - interval '91 days'")
+            await shop.fetch("UPDATE password_resets SET expires_at = now() - interval '2 days'")
+            assert (await forget_people(context)).startswith("Forgot ")
+            assert [await shop.value(f"SELECT count(*) FROM {table}") for table in tables] == [0, 0, 0]
 
     asyncio.run(scenario())
