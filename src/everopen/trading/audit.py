@@ -28,6 +28,7 @@ SQL = load_statements(
     "audit_events.sql",
     "audit_lifecycle.sql",
     "audit_money.sql",
+    "audit_people.sql",
 )
 """One file per subject: its name here, and its checks count."""
 CHECKS = tuple(name for name in SQL.names() if name != "counts")

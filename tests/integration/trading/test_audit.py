@@ -42,6 +42,8 @@ TAMPERINGS = {
     "references_are_unique": "DROP INDEX orders_reference_key; UPDATE orders SET reference = 'same'",
     "refunds_within_sales": "UPDATE refund_lines SET quantity = quantity + 100 WHERE order_line_no IS NOT NULL",
     "refunds_have_lines": "UPDATE refunds SET amount = amount + 1",
+    "sessions_lead_to_own_carts": "WITH c AS (INSERT INTO carts (id, customer_id) VALUES (gen_random_uuid(), gen_random_uuid()) RETURNING id) "
+    "INSERT INTO sessions (token_hash, cart_id, customer_id, expires_at) SELECT 'x', id, gen_random_uuid(), now() FROM c",
     "audit_log_is_chained": "UPDATE audit_log SET detail = 'nothing' WHERE sequence = 2",
     "payments_back_have_reasons": "INSERT INTO payment_intents (id, order_id, kind, status, amount, currency, provider, token, next_attempt_at) "
     "SELECT gen_random_uuid(), id, 'refund', 'refunded', 1, currency, 'sandbox', 't', now() FROM orders WHERE status = 'paid' LIMIT 1",

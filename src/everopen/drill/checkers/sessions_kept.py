@@ -10,12 +10,13 @@ from everopen.drill.evidence import Evidence
 
 name = "sessions_kept"
 description = "A session keeps its cart, whichever worker serves it and whatever was killed in between."
-AUDIT = ()
+AUDIT = ("sessions_lead_to_own_carts",)
 
 
 def check(evidence: Evidence) -> Verdict:
     """No line of a cart may be gone at a later look of the same session."""
     findings = Findings()
+    findings.audit(evidence, AUDIT)
     starts = sorted(episode.start for episode in evidence.timeline)
     across = 0
     for change, look, wanted, held in looks(evidence):
