@@ -205,7 +205,7 @@ async def send_catalogue(
     dry_run: bool,
     agreed: Callable[[Plan], bool] = lambda _: True,
 ) -> dict[str, Any]:
-    """Sends what differs, if `agreed`, and books opening stock for new products that are counted. Returns the figures."""
+    """Shows the plan to `agreed`, sends what differs if the answer is yes, and books opening stock for new products that are counted. Returns the figures."""
     plan = await compare(client, catalogue.products)
     stock = {
         entry["sku"]: catalogue.stock.get(entry["sku"], stock_each or 0)
@@ -213,7 +213,7 @@ async def send_catalogue(
         if entry["tracks_stock"]
     }
     receipts = [{"sku": sku, "quantity": quantity} for sku, quantity in stock.items() if quantity > 0]
-    apply_it = not dry_run and agreed(plan)
+    apply_it = agreed(plan) and not dry_run
     if apply_it:
         await apply(client, plan, file)
         for start in range(0, len(receipts), BATCH):
@@ -331,15 +331,12 @@ def import_catalog_command(
             return True
         for line in lines_of(plan, SHOWN):
             click.echo(line)
-        if yes or plan.empty or not sys.stdin.isatty():
+        if dry_run or yes or plan.empty or not sys.stdin.isatty():
             return True
         return click.confirm("Apply this?", default=False)
 
     async def work() -> dict[str, Any]:
         async with ShopClient(find_url(url), operator_key=find_operator_key()) as client:
-            if dry_run and not as_json:
-                for line in lines_of(await compare(client, catalogue.products), SHOWN):
-                    click.echo(line)
             return await send_catalogue(
                 client, catalogue, file=file.name, stock_each=stock_each, dry_run=dry_run, agreed=agreed
             )
