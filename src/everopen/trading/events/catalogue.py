@@ -6,7 +6,8 @@ what happened; `data` says how things stand. What a writer put into the payload 
 same name. `docs/events.md` is made from this table.
 
 A subject that announces something adds a row to TOPICS, writes `INSERT INTO outbox (topic, subject, payload)` in the
-transaction of the change, and is done. Lock the order before you write: that is what keeps its events in order."""
+transaction of the change, and is done. What happens to an order has the order's id as its subject. Lock the order before you
+write: that is what keeps its events in order."""
 
 from __future__ import annotations
 
