@@ -15,9 +15,10 @@ import pytest
 
 from everopen.base import process
 from everopen.drill.checkers import CHECKERS, Verdict
-from everopen.drill.evidence import Episode, Evidence
+from everopen.drill.evidence import Episode, Event, Evidence
 from everopen.drill.faults.fault import Promise
 from everopen.drill.ground import node_processes, postgres_kind, title_of
+from everopen.drill.listener import Listener
 from tests.support.mutations import rows
 from tests.support.mutations.buyers import Buyer, Buyers
 from tests.support.mutations.scene import SCARCE, SKU, Scene, open_scene
@@ -197,6 +198,29 @@ def replay_paused(scene: Scene) -> Iterator[None]:
         rows.execute(scene.shop, "SELECT pg_wal_replay_resume()", at=standby)
 
 
+def somebody_listens(scene: Scene) -> Evidence:
+    """A subscriber that refuses each third event at its first delivery; a worker dies meanwhile."""
+    refused: set[str] = set()
+
+    def refuse(event: Event) -> bool:
+        again = event.id in refused or int(event.id.removeprefix("evt_")) % 3 > 0
+        refused.add(event.id)
+        return not again
+
+    def kill() -> list[int]:
+        victim = min(scene.shop.pids("worker"))
+        scene.shop.send(victim, signal.SIGKILL)
+        return [victim]
+
+    with Listener(scene.shop, refuse=refuse) as listener:
+        with Buyers(scene.shop.url, buy, count=4, prefix=scene.prefix()) as buyers:
+            buyers.until(30)
+            episode = scene.strike("kill-worker", PATIENT, kill)
+            buyers.until(30)
+        evidence = scene.evidence(buyers.operations, (episode,))
+        return msgspec.structs.replace(evidence, events=listener.events(60.0))
+
+
 # --- mutations ----------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +259,9 @@ CASES: dict[str, Case] = {
     "half of a ledger event is missing": case(in_peace, "ledger_zero", changes=rows.NO_LEDGER_ROW),
     "orders are not announced": case(in_peace, "events_announced", changes=rows.NO_EVENT),
     "orders are announced twice": case(in_peace, "events_announced", changes=rows.TWO_EVENTS),
+    "failed events are not sent again": case(
+        somebody_listens, "events_announced", processes=("failed events are forgotten",)
+    ),
     "an answer of the provider counts each time": case(
         answered_twice, "ledger_zero", changes=rows.SETTLE_AGAIN
     ),
@@ -281,6 +308,7 @@ UNBROKEN: dict[str, Play] = {
         answered_twice,
         without_patience,
         worker_killed,
+        somebody_listens,
         standby_lags,
         primary_killed_with_wal_held_back,
         primary_cut_off,

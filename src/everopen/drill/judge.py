@@ -27,6 +27,7 @@ from everopen.drill.faults import Fault, Promise
 from everopen.drill.ground import Ground
 from everopen.drill.history import UNCERTAIN, rank_of
 from everopen.drill.history_operations import Operations
+from everopen.drill.listener import Listener
 from everopen.drill.load import Result
 from everopen.drill.machine import machine
 from everopen.drill.plan import Plan
@@ -35,6 +36,8 @@ from everopen.drill.sampling import Sample, lines_of
 from everopen.drill.timeline import Entry, NotRun, at_once, by_itself, troubled_at
 from everopen.drill.wire import Target
 
+DELIVERED_S_MAX = 120.0
+"""So long after the end, events may still be delivered."""
 SETTLED_S_MAX = 180.0
 ORDER_KINDS = ("order", "checkout")
 STATELESS = (
@@ -77,7 +80,12 @@ def read_audit_of(ground: Ground) -> Audit:
 
 
 def gather(
-    facts: Facts, ground: Ground, target: Target, clients: Clients, faults: Mapping[str, Fault]
+    facts: Facts,
+    ground: Ground,
+    target: Target,
+    clients: Clients,
+    faults: Mapping[str, Fault],
+    listener: Listener | None = None,
 ) -> Evidence:
     """Reads back what clients were told. Raises EveropenError when the shop does not answer any more."""
     audit = _settled(ground)
@@ -101,6 +109,7 @@ def gather(
         closing=sync(read_stock(target, clients.skus)),
         alone=facts.scratch,
         epochs=facts.epochs,
+        events=None if listener is None else listener.events(DELIVERED_S_MAX),
     )
 
 

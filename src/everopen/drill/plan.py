@@ -81,6 +81,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     patience_s: Annotated[float, Meta(gt=0)] = 60.0
     """How long to wait until the shop is whole again."""
     load: LoadPlan = LoadPlan()
+    listen: bool = False
+    """Subscribe to events and judge what is delivered (a webhook per event costs the shop about as much as an order)."""
     phase: tuple[Phase, ...] = ()
     scratch_disk_mb: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """A scratch shop lives on a disk of its own of this size, where the machine allows it (root). 0: it does not."""

@@ -22,6 +22,7 @@ from everopen.drill.evidence import Audit, read_stock
 from everopen.drill.faults import FAULTS, Fault, Injected
 from everopen.drill.ground import Ground, NotWhole
 from everopen.drill.judge import Facts, build_report, gather, read_audit_of, sync, telemetry_lines
+from everopen.drill.listener import Listener
 from everopen.drill.plan import Plan, Strike, schedule, unmatched, wanted
 from everopen.drill.report import Report
 from everopen.drill.sampling import Sampler
@@ -228,7 +229,7 @@ def run_plan(
     address = url or ground.url
     run = folder.name
     clients = Clients(plan.load, ground, folder, url=address, seed=seed)
-    with _terminable():
+    with _terminable(), contextlib.ExitStack() as open_:
         ground.until_whole(plan.patience_s)
         clients.stock_up(run)
         target = Target.from_url(address)
@@ -238,6 +239,7 @@ def run_plan(
             f"{plan.name}: {len(strikes)} faults in {length:,.0f} s, seed {seed}"
             + (f"; {len(not_run)} can't be run here" if not_run else "")
         )
+        listener = open_.enter_context(Listener(ground)) if plan.listen else None
         with Sampler(ground) as sampler:
             striker = Striker(ground, faults, plan, clients, sampler)
             began = time.time()
@@ -272,7 +274,7 @@ def run_plan(
             epochs=tuple(sampler.epochs),
         )
         ground.note("Waiting until payments are settled, then looking at every order …")
-        evidence = gather(facts, ground, target, clients, faults)
+        evidence = gather(facts, ground, target, clients, faults, listener)
         report = build_report(facts, evidence, checkers, faults)
     (folder / "telemetry.jsonl").write_bytes(
         telemetry_lines(striker.entries, sampler.samples, result.seconds)

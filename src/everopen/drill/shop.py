@@ -56,6 +56,7 @@ class ScratchShop(Ground):
             "EVEROPEN_SHOP_PORT": "0",
             "EVEROPEN_CONSOLE_PORT": "0",
             "EVEROPEN_SHOP_CATALOGUE": "none",
+            "EVEROPEN_EVENTS_PRIVATE_ADDRESSES": "true",  # the drill's own subscriber is on this machine
             **(preloaded(folder) if clock_can_leap else {}),
             **(settings or {}),
         }

@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from everopen.base.topology import Topology
-from everopen.drill.evidence import Audit, Episode, Evidence, probe_keys, read_audit, read_orders, read_stock
+from everopen.drill.evidence import (
+    Audit,
+    Episode,
+    Event,
+    Evidence,
+    probe_keys,
+    read_audit,
+    read_orders,
+    read_stock,
+)
 from everopen.drill.faults.fault import Promise
 from everopen.drill.history import UNCERTAIN
 from everopen.drill.history_operations import Operation, Operations
@@ -22,7 +31,8 @@ SKU, SCARCE = "DRILL-MANY", "DRILL-FEW"
 MANY, FEW = 1_000_000, 5
 BOOKS = (
     "orders", "order_lines", "payment_intents", "ledger_entries", "outbox", "events", "idempotency", "stock_movements", "refunds",
-    "refund_lines", "audit_log", "carts", "cart_lines", "sessions",
+    "refund_lines", "audit_log", "carts", "cart_lines", "sessions", "order_history", "shipments", "shipment_lines", "returns",
+    "return_lines", "documents", "document_series", "limited_sales", "coupon_uses", "reconciliations", "stock_at", "stock_alerts",
 )  # fmt: skip
 SETTLE_S_MAX = 20.0
 
@@ -69,6 +79,7 @@ class Scene:
             self.shop,
             f"TRUNCATE {', '.join(BOOKS)}",
             "UPDATE event_relay SET last_seq = 0, purged_seq = 0",
+            "UPDATE audit_head SET sequence = 0, digest = ''",
             f"UPDATE stock SET on_hand = v.n, reserved = 0 FROM (VALUES {stock}) AS v (sku, n), products p"
             " WHERE p.sku = v.sku AND p.id = stock.sku_id",
             "INSERT INTO stock_movements (sku_id, delta, kind) SELECT sku_id, on_hand, 'receipt' FROM stock",
@@ -88,6 +99,7 @@ class Scene:
         operations: list[Operation],
         timeline: tuple[Episode, ...] = (),
         epochs: tuple[tuple[float, float], ...] = (),
+        events: tuple[Event, ...] | None = None,
     ) -> Evidence:
         """What checkers get, gathered as a drill does. The books were empty before."""
         audit = self._settled()
@@ -104,6 +116,7 @@ class Scene:
             opening={SKU: MANY, SCARCE: FEW},
             closing=asyncio.run(read_stock(self.target, (SKU, SCARCE))),
             epochs=epochs,
+            events=events,
         )
 
     def _settled(self) -> Audit:

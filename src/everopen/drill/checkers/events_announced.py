@@ -1,7 +1,7 @@
 """What happens to an order is announced: once in the outbox, and to each subscriber at least once and in order.
 
-Until subscriptions exist nobody outside can see a delivery. Then `Evidence.events` is what a subscriber of the drill's own
-got, and the second half of this promise is judged; until then the verdict says that it was not."""
+`Evidence.events` is what a subscriber of the drill's own got (`listener.py`); where nobody listened the verdict says that
+deliveries were not judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ name = "events_announced"
 description = (
     "The outbox announces each order exactly once; subscribers get its events at least once and in order."
 )
-AUDIT = ("orders_are_announced",)
+AUDIT = ("orders_are_announced", "events_are_numbered")
 STAGE = {
     "order.placed": 0,
     "order.paid": 1,

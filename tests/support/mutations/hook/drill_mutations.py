@@ -128,6 +128,16 @@ def read_stock_from_a_standby(catalogue: Any) -> None:
     catalogue.find_product = lambda primary, currency, sku: find_product(_Standby(primary), currency, sku)
 
 
+def forget_what_failed(rounds: Any) -> None:
+    """An event that a subscriber did not take is not sent again."""
+    judge = rounds.judge
+
+    def content(*arguments: Any) -> Any:
+        return judge(*arguments)._replace(held=[], failures=0)
+
+    rounds.judge = content
+
+
 MUTATIONS: dict[str, dict[str, Any]] = {
     "asynchronous commits": {"everopen.store.primary": commit_without_waiting},
     "no fence": {
@@ -139,6 +149,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
     "gateway without retries": {"everopen.gateway.request_reader": give_up_at_once},
     "fresh keys for the provider": {"everopen.trading.payments.sandbox": charge_with_fresh_keys},
     "sessions in memory": {"everopen.trading.sessions.postgres": remember_sessions_in_memory},
+    "failed events are forgotten": {"everopen.trading.events.rounds": forget_what_failed},
     "stale reads": {
         "everopen.trading.find": read_orders_from_a_standby,
         "everopen.trading.catalogue": read_stock_from_a_standby,
