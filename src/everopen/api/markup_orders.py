@@ -148,17 +148,23 @@ def _sums(found: Document) -> list[tuple[str, int]]:
         rows.append(
             (f"Shipping{f' ({esc(found.shipping_method)})' if found.shipping_method else ''}", found.shipping)
         )
-    rows.append(("Net", found.net))
-    for rate in found.taxes:
-        if rate.tax:
-            of = (
-                "shipping"
-                if rate.rate_bp is None
-                else f"{rate.rate_bp / 100:g} % of {_amount(found, rate.net)}"
-            )
-            rows.append((f"Tax, {of}", rate.tax))
     if found.waived:
-        rows.append(("Not charged", -found.waived))
+        rows += [
+            ("Ordered", found.total + found.waived),
+            ("Not charged", -found.waived),
+            ("Net", found.net),
+            ("Tax", found.tax),
+        ]
+    else:
+        rows.append(("Net", found.net))
+        for rate in found.taxes:
+            if rate.tax:
+                of = (
+                    "shipping"
+                    if rate.rate_bp is None
+                    else f"{rate.rate_bp / 100:g} % of {_amount(found, rate.net)}"
+                )
+                rows.append((f"Tax, {of}", rate.tax))
     rows.append(("Total" if found.kind == "invoice" else "Given back", found.total))
     return rows
 
