@@ -355,11 +355,12 @@ BEGIN
 
     IF special AND line_limits IS NOT NULL THEN
         INSERT INTO limited_sales (sku_id, buyer, order_id, quantity)
-        SELECT l.id, b.buyer, p_ids[l.ord], l.quantity
+        SELECT l.id, b.buyer, p_ids[l.ord], sum(l.quantity)
           FROM unnest(p_line_orders, line_ids, p_line_quantities, line_limits) AS l (ord, id, quantity, most)
           CROSS JOIN LATERAL (
-              SELECT DISTINCT n.buyer FROM unnest(buyer_names(p_emails[l.ord], p_customers[l.ord])) AS n (buyer)) b
-         WHERE l.most IS NOT NULL AND o_codes[l.ord] = 0;
+              VALUES (buyer_name(p_emails[l.ord])), (buyer_name(p_customers[l.ord]::text))) AS b (buyer)
+         WHERE l.most IS NOT NULL AND o_codes[l.ord] = 0 AND b.buyer IS NOT NULL
+         GROUP BY l.id, b.buyer, l.ord;
     END IF;
 
     INSERT INTO outbox (topic, subject)
