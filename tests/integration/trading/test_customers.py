@@ -273,6 +273,36 @@ def test_a_repeated_reset_is_answered_like_the_first(shop: Shop) -> None:
     asyncio.run(scenario())
 
 
+def test_one_key_is_one_password(shop: Shop) -> None:
+    """A password is in no fingerprint, so a repeat is held against the account itself."""
+
+    async def scenario() -> None:
+        async with people_of(shop, login_attempts=100) as scene:
+            customer = await scene.register(key="one")
+            assert await scene.register(key="one") == customer
+            assert isinstance(await scene.register(key="one", password=NEW), KeyReused)
+            entered = await scene.login()
+
+            async def change(new: str) -> Any:
+                return await scene.people.customers.change_password(
+                    customer.id, PASSWORD, new, token=entered.token, address="", once=once("p", "two")
+                )
+
+            assert await change(NEW) == customer
+            assert await change(NEW) == customer
+            assert isinstance(await change("yet another one"), KeyReused)
+            await ask_reset(scene)
+            token = await reset_token(shop)
+            assert await reset(scene, token, "the third of them", key="three") == customer
+            assert await reset(scene, token, "the third of them", key="three") == customer
+            assert isinstance(await reset(scene, token, "the fourth of them", key="three"), KeyReused)
+            assert isinstance(await scene.login(password="the third of them"), LoggedIn)
+            await scene.people.customers.erase(customer.id, once=once("erase"))
+            assert isinstance(await scene.register(key="one"), KeyReused)
+
+    asyncio.run(scenario())
+
+
 def test_an_old_token_and_one_before_another_change_are_spent(shop: Shop) -> None:
     async def scenario() -> None:
         async with people_of(shop) as scene:

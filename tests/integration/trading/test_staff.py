@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from everopen.api.access import OPERATOR
+from everopen.trading.orders import KeyReused
 from everopen.trading.people.outcomes import (
     ApiKey,
     Bearer,
@@ -176,6 +177,23 @@ def test_a_stolen_session_does_not_change_password_or_second_factor(shop: Shop) 
                 refused = await entries.change_password(me, right, NEW, once=once("p"), **away)
                 assert isinstance(refused, TooManyAttempts)
             assert isinstance(await scene.staff_login("ann", PASSWORD, scene.code(secret)), StaffEntry)
+
+    asyncio.run(scenario())
+
+
+def test_a_repeated_change_of_a_password_is_the_same_change(shop: Shop) -> None:
+    async def scenario() -> None:
+        async with people_of(shop) as scene:
+            entry, _ = await scene.whole("ann", "manager")
+            me = await scene.bearer(entry)
+
+            async def change(new: str) -> Any:
+                return await scene.people.entry.change_password(
+                    me, PASSWORD, new, once=once("p", "k"), **WHERE
+                )
+
+            assert await change(NEW) == await change(NEW)
+            assert isinstance(await change("yet another one"), KeyReused)
 
     asyncio.run(scenario())
 

@@ -76,13 +76,11 @@ class Customers:
         kept, customer_id = await self._passwords.digest(password), uuid7()
         once = Once("customer", key, fingerprint)
 
-        async def work(connection: Connection) -> Customer | NameTaken | KeyReused:
+        async def work(connection: Connection) -> Customer | NameTaken | KeyReused | UUID:
             async with connection.transaction():
                 known = await once.known(connection)
-                if isinstance(known, KeyReused):
-                    return known
                 if known is not None:
-                    return customer_of_row(await connection.fetchrow(SQL["find_customer"], known))
+                    return known
                 if await connection.fetchrow(SQL["find_by_email"], name_key(email)) is not None:
                     return NameTaken()
                 row = await connection.fetchrow(
@@ -94,7 +92,15 @@ class Customers:
                 await once.keep(connection, customer_id)
                 return customer_of_row(row)
 
-        return await self._primary.run(work)
+        outcome = await self._primary.run(work)
+        return await self._same(outcome, password) if isinstance(outcome, UUID) else outcome
+
+    async def _same(self, customer_id: UUID, password: str) -> Customer | KeyReused:
+        """Whether a repeated request names the password that the first one did: no fingerprint can tell."""
+        row: Any = await self._primary.run(lambda c: c.fetchrow(SQL["find_customer"], customer_id))
+        if row is None or not await self._passwords.fits(row["password_hash"], password):
+            return KeyReused()
+        return customer_of_row(row)
 
     async def login(
         self, email: str, password: str, *, address: str, token: str | None
@@ -206,10 +212,12 @@ class Customers:
         weak = weakness(new, self._settings.customer_password_min, row["email"])
         if weak is not None:
             return weak
-        done = await self._done_before(once)
-        if isinstance(done, KeyReused):
-            return done
-        if not done:
+        known = await self._primary.run(once.known_alone)
+        if known is not None:
+            same = known if isinstance(known, KeyReused) else await self._same(known, new)
+            if isinstance(same, KeyReused):
+                return same
+        else:
             refused = await self._check(row, current, address)
             if refused is not None:
                 return refused
@@ -239,14 +247,6 @@ class Customers:
         await connection.execute(SQL["drop_resets"], customer_id)
         await announce(connection, "customer.password_changed", customer_id, {"email": row["email"]})
         return row
-
-    async def _done_before(self, once: Once) -> bool | KeyReused:
-        async def work(connection: Connection) -> UUID | KeyReused | None:
-            async with connection.transaction():
-                return await once.known(connection)
-
-        known = await self._primary.run(work)
-        return known if isinstance(known, KeyReused) else known is not None
 
     async def _check(self, row: Any, password: str, address: str) -> WrongLogin | TooManyAttempts | None:
         """Whether somebody with a session knows the password too; guesses count as at the login."""
@@ -295,41 +295,39 @@ class Customers:
     ) -> Customer | TokenSpent | WeakPassword | KeyReused:
         """Takes a new password from whoever holds a token of a reset, which is spent by that; all sessions end."""
         key = digest(token)
+        known = await self._primary.run(once.known_alone)
+        if isinstance(known, KeyReused):
+            return known
+        if known is None:
+            found = await self._primary.run(lambda c: c.fetchval(SQL["find_reset"], key))
+            customer = None if found is None else await self.find(found)
+            if customer is None:
+                return TokenSpent()
+            weak = weakness(password, self._settings.customer_password_min, customer.email)
+            if weak is not None:
+                return weak
+            kept = await self._passwords.digest(password)
 
-        async def find(connection: Connection) -> UUID | KeyReused | None:
-            async with connection.transaction():
-                known = await once.known(connection)
-                return known or await connection.fetchval(SQL["find_reset"], key)
+            async def work(connection: Connection) -> UUID | KeyReused | None:
+                async with connection.transaction():
+                    used = await connection.fetchval(SQL["use_reset"], key)
+                    twin = await once.known(connection)  # may have used it while we waited for it
+                    if used is None or twin is not None:
+                        return twin
+                    row = await self._renew(connection, used, kept)
+                    await self._doors.clear(connection, DOOR, row["email_key"], address)
+                    await once.keep(connection, used)
+                    return customer.id
 
-        found = await self._primary.run(find)
-        if isinstance(found, KeyReused):
-            return found
-        customer = None if found is None else await self.find(found)
-        if customer is None:
-            return TokenSpent()
-        weak = weakness(password, self._settings.customer_password_min, customer.email)
-        if weak is not None:
-            return weak
-        kept = await self._passwords.digest(password)
-
-        async def work(connection: Connection) -> bool | KeyReused:
-            async with connection.transaction():
-                used = await connection.fetchval(SQL["use_reset"], key)
-                known = await once.known(connection)  # a twin may have used it while we waited for it
-                if used is None or known is not None:
-                    return known if isinstance(known, KeyReused) else known is not None
-                row = await self._renew(connection, used, kept)
-                await self._doors.clear(connection, DOOR, row["email_key"], address)
-                await once.keep(connection, used)
-                return True
-
-        done = await self._primary.run(work)
-        if isinstance(done, KeyReused):
-            return done
-        if not done:
-            return TokenSpent()
-        await self._sessions.close_all(customer.id)
-        return customer
+            known = await self._primary.run(work)
+            if known is None:
+                return TokenSpent()
+            if isinstance(known, KeyReused):
+                return known
+        same = await self._same(known, password)
+        if isinstance(same, Customer):
+            await self._sessions.close_all(known)
+        return same
 
     # --- for staff
 

@@ -93,7 +93,9 @@ class Entry:
                 SQL["open_staff_session"], session_id, digest(token), staff_id, address, life
             )
             actor = actor_of(account["login"])
-            await note(connection, "staff-login", once.key, staff_id, f"from {address or '?'}", actor=actor)
+            how = " with a recovery code" if totp.is_recovery_code(code) else ""
+            said = f"from {address or '?'}{how}"
+            await note(connection, "staff-login", once.key, staff_id, said, actor=actor)
             await once.keep(connection, session_id)
             return await self._entry(connection, staff_id, token, ends)
 
@@ -165,28 +167,37 @@ class Entry:
             return weak
         if new == current:
             return WeakPassword("The new password is the present one.")
-        checked = await self._check(row, current, address)
-        if isinstance(checked, WrongLogin) and await self._passwords.fits(row["password_hash"], new):
-            return account_of_row(row)  # a repeat of the request that changed it, with the former password
-        if not isinstance(checked, Attempt):
-            return checked
-        kept = await self._passwords.digest(new)
+        known = await self._primary.run(once.known_alone)
+        if known is None:
+            checked = await self._check(row, current, address)
+            if not isinstance(checked, Attempt):
+                return checked
+            attempt, kept = checked, await self._passwords.digest(new)
 
-        async def work(connection: Connection) -> StaffAccount | WrongLogin | KeyReused:
-            account: Any = await connection.fetchrow(SQL["lock_staff"], row["id"])
-            known = await once.known(connection)
-            if known is not None:
-                return known if isinstance(known, KeyReused) else account_of_row(account)
-            if account["password_hash"] != row["password_hash"]:
-                return WrongLogin()
-            changed = await connection.fetchrow(SQL["set_staff_password"], row["id"], kept, False)
-            await connection.execute(SQL["close_staff_sessions"], row["id"], me.session_id)
-            await self._doors.opened(connection, checked)
-            await note(connection, "staff-password", once.key, row["id"], row["login"])
-            await once.keep(connection, row["id"])
-            return account_of_row(changed)
+            async def work(connection: Connection) -> UUID | WrongLogin | KeyReused:
+                account: Any = await connection.fetchrow(SQL["lock_staff"], row["id"])
+                twin = await once.known(connection)
+                if twin is not None:
+                    return twin
+                if account["password_hash"] != row["password_hash"]:
+                    return WrongLogin()
+                await connection.execute(SQL["set_staff_password"], row["id"], kept, False)
+                await connection.execute(SQL["close_staff_sessions"], row["id"], me.session_id)
+                await self._doors.opened(connection, attempt)
+                await note(connection, "staff-password", once.key, row["id"], row["login"])
+                await once.keep(connection, row["id"])
+                found: UUID = row["id"]
+                return found
 
-        return await self._commit_if(work, StaffAccount)
+            done = await self._commit_if(work, UUID)
+            if isinstance(done, WrongLogin):
+                return done
+            known = done
+        if isinstance(known, KeyReused):
+            return known
+        # No fingerprint holds a password: whether a repeat names the same one, the account itself tells.
+        row = await self._primary.run(lambda c: c.fetchrow(SQL["find_staff"], me.account))
+        return account_of_row(row) if await self._passwords.fits(row["password_hash"], new) else KeyReused()
 
     async def offer_second_factor(
         self, me: Bearer, password: str, code: str, *, issuer: str, address: str

@@ -36,6 +36,11 @@ class Once:
         found: UUID = row["result_id"]
         return found if row["code"] == 1 else KeyReused()
 
+    async def known_alone(self, connection: Connection) -> UUID | KeyReused | None:
+        """`known` in a transaction of its own."""
+        async with connection.transaction():
+            return await self.known(connection)
+
     async def keep(self, connection: Connection, result_id: UUID) -> None:
         """Notes the key, last in the transaction."""
         await connection.execute(SQL["keep_key"], self.key, self.fingerprint, self.kind, result_id)
