@@ -58,6 +58,7 @@ def _main() -> None:
     from everopen.api.settings import ApiSettings
     from everopen.store.settings import StoreSettings
     from everopen.trading.events.settings import EventsSettings
+    from everopen.trading.payments import StripeSetup
     from everopen.trading.people import PeopleSettings
     from everopen.trading.settings import TradingSettings
 
@@ -74,6 +75,7 @@ def _main() -> None:
         app_password="-",
         operator_key=OPERATOR_KEY,
         payments_socket=Path(asked["payments_socket"]),
+        stripe=msgspec.convert(asked["stripe"], StripeSetup) if "stripe" in asked else None,
         drop_privileges=_drop_privileges,
         events=msgspec.convert(asked.get("events", {}), EventsSettings),
     )
