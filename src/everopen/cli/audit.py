@@ -13,6 +13,7 @@ from everopen.base.errors import NotRunning
 from everopen.base.home import Home, home_from_environment
 from everopen.base.secrets import load_or_create
 from everopen.base.topology import TopologyReader
+from everopen.store.primary import Connection
 from everopen.telemetry.screen import open_screen
 from everopen.trading.audit import AuditReport, run
 from everopen.trading.payments import SandboxProvider
@@ -45,15 +46,15 @@ def audit_command(as_json: bool) -> int:
     return 0 if report.ok else 1
 
 
-async def audit(home: Home) -> AuditReport:
-    """Runs the audit on the primary as the read-only role. Raises NotRunning."""
+async def connect(home: Home) -> Connection:
+    """A connection to the primary as the role that may only read. Raises NotRunning."""
     topology = TopologyReader(home.topology_file).current()
     if topology is None or topology.primary is None or not home.secrets_file.exists():
         raise NotRunning
     secrets, _ = load_or_create(home.secrets_file)
     endpoint = topology.primary.endpoint
     try:
-        connection = await asyncpg.connect(
+        return await asyncpg.connect(
             host=endpoint.path,
             port=endpoint.port,
             user="everopen_audit",
@@ -66,6 +67,11 @@ async def audit(home: Home) -> AuditReport:
             f"The primary does not answer: {error}.",
             "`everopen status` shows what the supervisor is doing about it.",
         ) from error
+
+
+async def audit(home: Home) -> AuditReport:
+    """Runs the audit on the primary as the read-only role. Raises NotRunning."""
+    connection = await connect(home)
     provider = SandboxProvider(home.run / "payments.sock", 10.0)
     try:
         return await run(connection, books=provider.books)

@@ -16,6 +16,8 @@ COMMANDS = {
     "down": ("everopen.cli.up", "down_command"),
     "status": ("everopen.cli.status", "status_command"),
     "audit": ("everopen.cli.audit", "audit_command"),
+    "ledger": ("everopen.cli.ledger", "ledger_group"),
+    "reconcile": ("everopen.cli.reconcile", "reconcile_command"),
     "config": ("everopen.cli.settings", "config_command"),
     "import": ("everopen.cli.import_catalog", "import_group"),
     "export": ("everopen.cli.export_catalog", "export_group"),

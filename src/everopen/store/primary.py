@@ -138,7 +138,8 @@ class Link:
         while True:
             left = deadline - self._primary.clock.monotonic_s()
             try:
-                await asyncio.wait_for(self._filled.wait(), max(left, 0.001))
+                async with asyncio.timeout(max(left, 0.001)):
+                    await self._filled.wait()
             except TimeoutError:
                 raise StoreUnavailable from None
             if self._connection is not None:
@@ -284,7 +285,8 @@ class Primary:
         limit = deadline_s or self.settings.deadline_s
         started = self.clock.monotonic_s()
         try:
-            link = await asyncio.wait_for(self._shared.get(), limit)
+            async with asyncio.timeout(limit):
+                link = await self._shared.get()
         except TimeoutError:
             raise StoreUnavailable from None
         try:
@@ -296,7 +298,10 @@ class Primary:
     async def wait_change(self, timeout_s: float) -> None:
         """Returns at the next change of the topology, or after the time."""
         try:
-            await asyncio.wait_for(self.changed.wait(), timeout_s)
+            async with asyncio.timeout(
+                timeout_s
+            ):  # (Python 3.11's wait_for may swallow a cancellation, and with it our end)
+                await self.changed.wait()
         except TimeoutError:
             pass
 
