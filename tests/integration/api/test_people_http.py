@@ -258,6 +258,17 @@ def test_a_key_works_where_its_scopes_say_so_and_not_elsewhere(operator: Visitor
     operator("revokeKey", id=uuid.uuid4(), status=404)
 
 
+def test_other_prices_are_for_those_who_may_change_orders(shop: ShopUnderTest, operator: Visitor) -> None:
+    sku = shop.product()
+    body = order_body(sku)
+    body["lines"][0]["unit_price"] = {"amount": 1, "currency": "GBP"}
+    for scope, status in (("orders:read", 403), ("orders:write", 201)):
+        token = operator("addKey", {"name": scope, "scopes": [scope]})["token"]
+        answer = shop.client.post("/api/orders", json=body, headers={"authorization": f"Bearer {token}"})
+        assert answer.status_code == status
+    assert shop.client.post("/api/orders", json=body).status_code == 401
+
+
 def test_the_log_says_who_did_what_in_pages(operator: Visitor) -> None:
     operator("addKey", {"name": "one", "scopes": ["stock:write"]})
     operator("addKey", {"name": "two", "scopes": ["stock:write"]})
