@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -257,6 +258,7 @@ async def _say_methods(methods: Iterable[str], send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+@cache
 def _all_default(body: type) -> bool:
     return not any(field.required for field in msgspec.structs.fields(body))
 

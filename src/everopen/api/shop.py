@@ -79,6 +79,7 @@ class Shop:
         )
         self.carts = Carts(trading.primary, trading.currency)
         self.people = People(trading.primary, people or PeopleSettings(), self.sessions, clock=SystemClock())
+        self._orders = find.order_reads(trading.primary)
         self.quotas = Quotas(
             {
                 kind: Quota(per_s, max(1, int(per_s * settings.quota_burst_s)))
@@ -101,6 +102,7 @@ class Shop:
         await self.lanes.stop(1.0)
         self.people.close()
         await self.carts.close()
+        await self._orders.close()
         await self.sessions.stop()
         await self._primary.close()
 
@@ -132,7 +134,7 @@ class Shop:
 
     async def order(self, order_id: UUID) -> OrderView | None:
         """An order as it is now."""
-        return await find.find_order(self._primary, order_id)
+        return await self._orders.ask(order_id)
 
     # --- sessions and carts
 

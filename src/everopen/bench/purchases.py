@@ -12,8 +12,9 @@ import msgspec
 
 from everopen.drill.wire import Reply, Target, Wire, Wires
 
+FIRST_LOOK_S = 0.03
 LOOK_S = 0.02
-"""Pause before a buyer looks at his order (again)."""
+"""Pause before a buyer looks at his order, and before he looks again."""
 PAID_S_MAX = 60.0
 BUYER = b'{"customer":{"email":"guest@example.com"},"payment":{"provider":"sandbox","token":"tok_approve"}}'
 
@@ -61,8 +62,10 @@ class Buyer:
         bought_s = time.perf_counter()
         order = msgspec.json.decode(bought.body, type=_Order)
         path = f"/api/orders/{order.id}"
+        pause_s = FIRST_LOOK_S
         while order.status == "placed":
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(pause_s)
+            pause_s = LOOK_S
             looked = await self._ask("GET", path)
             if looked.status != 200:
                 self._fail("look at the order", looked)

@@ -24,6 +24,7 @@ SQL = load_statements(
     "audit_log.sql",
     "audit_pricing.sql",
     "audit_range.sql",
+    "audit_carts.sql",
     "audit_coupons.sql",
     "audit_events.sql",
     "audit_lifecycle.sql",

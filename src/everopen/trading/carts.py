@@ -18,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 
+from everopen.base.errors import StoreUnavailable
 from everopen.base.ids import uuid7
 from everopen.store import Primary, load_statements
 from everopen.store.primary import Connection
@@ -31,6 +32,8 @@ LINES_MOST = 1000
 QUANTITY_MOST = 1_000_000
 """Pieces of one line: as many as a line of an order may have."""
 GROUP_MOST = 200
+TRIES = 3
+"""A customer's cart that housekeeping forgets in this very moment is made again."""
 
 
 class Addition(msgspec.Struct, frozen=True):
@@ -66,19 +69,24 @@ def _line(row: Any) -> CartLine:
     )
 
 
-async def read_carts(connection: Connection, currency: str, ids: Sequence[UUID]) -> list[Cart]:
-    """Carts in the order of their ids in `ids`; an unknown one is empty, with version 0."""
+def _carts(rows: Any, currency: str) -> dict[UUID, Cart]:
+    """Rows of `read_carts` as carts."""
     found: dict[UUID, Cart] = {}
-    rows: Any = await connection.fetch(SQL["read_carts"], ids, currency)
     for cart_id, group in groupby(rows, key=lambda row: row["cart_id"]):
         lines = list(group)
         shown = tuple(_line(row) for row in lines if row["sku"] is not None)
         found[cart_id] = Cart(cart_id, lines[0]["version"], currency, shown)
+    return found
+
+
+async def read_carts(connection: Connection, currency: str, ids: Sequence[UUID]) -> list[Cart]:
+    """Carts in the order of their ids in `ids`; an unknown one is empty, with version 0."""
+    found = _carts(await connection.fetch(SQL["read_carts"], ids, currency), currency)
     return [found.get(cart_id) or Cart(cart_id, 0, currency, ()) for cart_id in ids]
 
 
 async def _add(connection: Connection, currency: str, group: Sequence[Addition]) -> list[AddOutcome]:
-    codes: Any = await connection.fetchval(
+    rows: Any = await connection.fetch(
         SQL["add_to_carts"],
         [item.cart_id for item in group],
         [item.fresh for item in group],
@@ -92,9 +100,9 @@ async def _add(connection: Connection, currency: str, group: Sequence[Addition])
         QUANTITY_MOST,
         currency,
     )
-    shown = [item.cart_id for item, code in zip(group, codes, strict=True) if code <= 1]
-    found = dict(zip(shown, await read_carts(connection, currency, shown), strict=True)) if shown else {}
-    return [_outcome(item, code, found) for item, code in zip(group, codes, strict=True)]
+    outcomes, rest = rows[: len(group)], rows[len(group) :]
+    found = _carts((row for row in rest if row["cart_id"] is not None), currency)
+    return [_outcome(item, row["code"], found) for item, row in zip(group, outcomes, strict=True)]
 
 
 def _outcome(item: Addition, code: int, found: dict[UUID, Cart]) -> AddOutcome:
@@ -125,12 +133,13 @@ class Carts:
         self._currency = currency
         self._additions: Batch[Addition, AddOutcome] = Batch(
             primary,
+            "additions",
             lambda connection, group: _add(connection, currency, group),
             most=GROUP_MOST,
             apart=lambda item: (item.cart_id, item.key),
         )
         self._reads: Batch[UUID, Cart] = Batch(
-            primary, lambda connection, ids: read_carts(connection, currency, ids), most=GROUP_MOST
+            primary, "carts", lambda connection, ids: read_carts(connection, currency, ids), most=GROUP_MOST
         )
 
     async def close(self) -> None:
@@ -187,9 +196,11 @@ async def merge_carts(connection: Connection, from_cart: UUID, into_cart: UUID) 
 
 async def customer_cart(connection: Connection, customer_id: UUID, guest_cart: UUID | None = None) -> UUID:
     """The cart of a customer who logs in, with what his guest's cart held. For the caller's transaction."""
-    found: UUID = await connection.fetchval(SQL["cart_of_customer"], customer_id, uuid7())
-    if guest_cart is not None:
-        owner = await connection.fetchval(SQL["cart_owner"], guest_cart)
-        if owner is None:  # never another customer's, whatever the session says
+    for _ in range(TRIES):
+        found: UUID = await connection.fetchval(SQL["cart_of_customer"], customer_id, uuid7())
+        owner = None if guest_cart is None else await connection.fetchval(SQL["cart_owner"], guest_cart)
+        if guest_cart is not None and owner is None:  # never another customer's, whatever the session says
             await merge_carts(connection, guest_cart, found)
-    return found
+        if await connection.fetchval(SQL["touch_cart"], found):
+            return found
+    raise StoreUnavailable("The customer's cart is forgotten as fast as it is made.")

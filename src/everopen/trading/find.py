@@ -11,6 +11,7 @@ import msgspec
 
 from everopen.store import Primary, load_statements
 from everopen.store.primary import Connection
+from everopen.trading.batches import Batch
 from everopen.trading.orders import Address, AppliedPromotion, Extras, OrderView, PlacedLine, PlacedOrder
 
 SQL = load_statements("everopen.trading", "orders.sql")
@@ -78,25 +79,37 @@ async def placed_orders(connection: Connection, ids: Sequence[UUID]) -> dict[UUI
     return found
 
 
+async def find_orders(connection: Connection, ids: Sequence[UUID]) -> list[OrderView | None]:
+    """Orders as they are now, in the order of `ids`."""
+    found: dict[UUID, OrderView] = {}
+    all_rows: Any = await connection.fetch(SQL["find_orders"], list(dict.fromkeys(ids)))
+    for order_id, group in groupby(all_rows, key=lambda row: row["id"]):
+        rows = list(group)
+        first = rows[0]
+        found[order_id] = OrderView(
+            id=first["id"],
+            status=first["status"],
+            currency=first["currency"],
+            total=first["total"],
+            refunded=first["refunded"],
+            lines=tuple(_line(row) for row in rows),
+            email=first["email"],
+            placed_at=first["placed_at"],
+            reference=first["reference"],
+            paid_at=first["paid_at"],
+            extras=_extras(rows),
+        )
+    return [found.get(order_id) for order_id in ids]
+
+
+def order_reads(primary: Primary) -> Batch[UUID, OrderView | None]:
+    """Looks at orders in groups: those who wait for a payment look at theirs again and again."""
+    return Batch(primary, "orders", find_orders)
+
+
 async def find_order(primary: Primary, order_id: UUID) -> OrderView | None:
     """The order as it is now, or None."""
-    rows = await primary.run(lambda connection: connection.fetch(SQL["find_order"], order_id))
-    if not rows:
-        return None
-    first = rows[0]
-    return OrderView(
-        id=first["id"],
-        status=first["status"],
-        currency=first["currency"],
-        total=first["total"],
-        refunded=first["refunded"],
-        lines=tuple(_line(row) for row in rows),
-        email=first["email"],
-        placed_at=first["placed_at"],
-        reference=first["reference"],
-        paid_at=first["paid_at"],
-        extras=_extras(rows),
-    )
+    return (await primary.run(lambda connection: find_orders(connection, [order_id])))[0]
 
 
 async def find_order_by_reference(primary: Primary, reference: str) -> OrderView | None:

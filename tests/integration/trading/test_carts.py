@@ -355,3 +355,40 @@ def test_a_full_cart_takes_its_next_line_as_fast_as_an_empty_one(shop: Shop) -> 
             assert len(found.lines) == LINES_MOST
 
     asyncio.run(scenario())
+
+
+def test_the_audit_finds_a_line_and_a_session_without_their_cart(shop: Shop) -> None:
+    async def scenario() -> None:
+        async with opened(shop, apple=10) as (_, carts):
+            cart_id, token = uuid7(), secret_token()
+            await add(carts, cart_id, "apple", "a", fresh=True, session=digest(token))
+            assert problems(await shop.audit()) == []
+            async with shop.database.connect("postgres") as connection:
+                await connection.execute("DELETE FROM carts")
+            (said,) = problems(await shop.audit())
+            assert said.startswith("cart_lines_have_carts: ")
+            assert said.count("no such cart") == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_cart_that_is_forgotten_while_it_is_filled_is_made_again(shop: Shop) -> None:
+    """Housekeeping deletes the row that the addition waits for: the line must not lie in a cart that is not there."""
+
+    async def scenario() -> None:
+        async with opened(shop, apple=10) as (_, carts), shop.database.connect("postgres") as connection:
+            cart_id = uuid7()
+            await add(carts, cart_id, "apple", "a")
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute("DELETE FROM cart_lines")
+            await connection.execute("DELETE FROM carts WHERE id = $1", cart_id)
+            adding = asyncio.create_task(add(carts, cart_id, "apple", "b", 2))
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            while not await shop.value(waiting) and not adding.done():
+                await asyncio.sleep(0.01)
+            await transaction.commit()
+            assert quantities(await adding) == {"apple": 2}
+        assert problems(await shop.audit()) == []
+
+    asyncio.run(scenario())

@@ -24,7 +24,7 @@ class PostgresSessions:
     def __init__(self, primary: Primary, *, days: float) -> None:
         self._primary = primary
         self._life = timedelta(days=days)
-        self._reads: Batch[bytes, tuple[Session, bool] | None] = Batch(primary, _find)
+        self._reads: Batch[bytes, tuple[Session, bool] | None] = Batch(primary, "sessions", _find)
 
     async def open(self, token: str, cart_id: UUID, customer_id: UUID | None = None) -> Session:
         """See `SessionStore`."""

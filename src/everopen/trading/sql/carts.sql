@@ -4,7 +4,7 @@ SELECT cart_id, version, sku, title, quantity, unit_price, price_was, available 
 
 -- name: add_to_carts
 -- A group of additions to carts, each with its own outcome (see the function).
-SELECT add_to_carts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+SELECT * FROM add_to_carts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
 -- name: lock_cart
 -- Locks a cart.
@@ -38,3 +38,7 @@ SELECT cart_of_customer($1, $2);
 -- name: cart_owner
 -- The customer whose cart it is; NULL for a guest's.
 SELECT customer_id FROM carts WHERE id = $1;
+
+-- name: touch_cart
+-- Keeps a cart from being forgotten for its age; NULL when it was.
+UPDATE carts SET updated_at = now() WHERE id = $1 RETURNING 1;

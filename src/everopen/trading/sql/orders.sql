@@ -27,17 +27,17 @@ SELECT o.id, o.currency, o.total, o.email, o.placed_at, o.reference, p.sku, l.ti
  WHERE o.id = ANY ($1::uuid[])
  ORDER BY o.id, l.line_no;
 
--- name: find_order
--- An order as it is now, one row per line.
+-- name: find_orders
+-- Orders as they are now, one row per line.
 SELECT o.id, o.status, o.currency, o.total, o.email, o.placed_at, o.reference, p.sku, l.title, l.quantity, l.unit_price,
        l.discount, l.tax AS line_tax, l.tax_rate_bp, o.shipping, o.shipping_tax, o.tax, o.tax_added, o.shipping_method, o.ship_to, o.quote,
        (SELECT coalesce(sum(r.amount), 0)::bigint FROM refunds r WHERE r.order_id = o.id) AS refunded,
        CASE WHEN was_paid(o.id, o.status) THEN o.settled_at END AS paid_at
-  FROM orders o
-  JOIN order_lines l ON l.order_id = o.id
-  JOIN products p ON p.id = l.sku_id
- WHERE o.id = $1
- ORDER BY l.line_no;
+  FROM unnest($1::uuid[]) AS asked (id)
+  CROSS JOIN LATERAL (SELECT * FROM orders x WHERE x.id = asked.id OFFSET 0) o
+  CROSS JOIN LATERAL (SELECT * FROM order_lines x WHERE x.order_id = o.id OFFSET 0) l
+  CROSS JOIN LATERAL (SELECT * FROM products x WHERE x.id = l.sku_id OFFSET 0) p
+ ORDER BY o.id, l.line_no;
 
 -- name: find_order_id
 -- The order that carries a reference.

@@ -101,6 +101,9 @@ class _Standby:
     def __init__(self, primary: Any) -> None:
         self._primary = primary
 
+    def link(self, *_: Any, **__: Any) -> Any:
+        return self
+
     async def run(self, work: Any, **_: Any) -> Any:
         import asyncpg
 
@@ -118,8 +121,8 @@ class _Standby:
 
 def read_orders_from_a_standby(find: Any) -> None:
     """Orders are looked up where they may not have arrived yet."""
-    find_order = find.find_order
-    find.find_order = lambda primary, order_id: find_order(_Standby(primary), order_id)
+    order_reads = find.order_reads
+    find.order_reads = lambda primary: order_reads(_Standby(primary))
 
 
 def read_stock_from_a_standby(catalogue: Any) -> None:

@@ -1,4 +1,5 @@
--- Carts in groups: what the requests of a moment ask of their carts is one call, each with its own outcome.
+-- Carts in groups: what the requests of a moment ask of their carts is one call, each with its own outcome. They run on
+-- connections that plan once and by index only (see `PROBES` in trading/batches.py).
 
 -- price_now: what a piece costs now; the common product's price is on its row, and nothing is looked up.
 CREATE FUNCTION price_now(p_sku_id integer, p_unit_price bigint, p_scheduled boolean, p_currency text) RETURNS bigint
@@ -13,11 +14,6 @@ $$;
 CREATE FUNCTION read_carts(p_carts uuid[], p_currency text)
 RETURNS TABLE (cart_id uuid, version integer, sku text, title text, quantity integer, unit_price bigint, price_was bigint, available bigint)
 LANGUAGE sql STABLE
-SET plan_cache_mode = 'force_generic_plan'
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET enable_bitmapscan = off
 AS $$
     SELECT c.id, c.version, p.sku, p.title, l.quantity, price_now(p.id, p.unit_price, p.scheduled, p_currency), l.unit_price,
            CASE WHEN NOT p.published THEN 0 WHEN p.tracks_stock THEN s.on_hand + s.backorder - s.reserved END
@@ -35,6 +31,9 @@ $$;
 -- cart was his, so his request fills a new one again; the former is nobody's. `p_sessions`: the digest of a new session's
 -- token, kept in the same transaction as its cart.
 --
+-- Answers the code of each addition in their order, one row each; then the carts that were changed or are replayed, as
+-- `read_carts` does.
+--
 -- The carts are locked before the keys are looked at: a twin of the request has then committed or will wait.
 --
 -- Codes: 0 added, 1 replay, 2 key reused, 4 unknown SKU, 5 no price, 15 too many lines, 16 too many pieces, 17 not for sale.
@@ -50,14 +49,10 @@ CREATE FUNCTION add_to_carts(
     p_lines_max integer,
     p_quantity_max integer,
     p_currency text
-) RETURNS smallint[]
+) RETURNS TABLE (code smallint, cart_id uuid, version integer, sku text, title text, quantity integer, unit_price bigint, price_was bigint, available bigint)
 LANGUAGE plpgsql
-SET plan_cache_mode = 'force_generic_plan'
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET enable_bitmapscan = off
 AS $$
+#variable_conflict use_column
 DECLARE
     codes smallint[];
     sku_ids integer[];
@@ -66,6 +61,7 @@ DECLARE
     quantities bigint[];
     keyless boolean[];
     opened uuid[];
+    locked bigint;
 BEGIN
     SELECT array_agg(p.id ORDER BY i.ord), array_agg(CASE WHEN p.published THEN price_now(p.id, p.unit_price, p.scheduled, p_currency) END ORDER BY i.ord),
            array_agg(p.published ORDER BY i.ord)
@@ -79,6 +75,10 @@ BEGIN
         ON CONFLICT DO NOTHING RETURNING id)
     SELECT coalesce(array_agg(id), '{}') INTO opened FROM made;
     PERFORM FROM carts WHERE id = ANY (p_carts) ORDER BY id FOR UPDATE;
+    GET DIAGNOSTICS locked = ROW_COUNT;
+    IF locked < cardinality(prices) - cardinality(array_positions(prices, NULL)) THEN
+        RAISE serialization_failure USING MESSAGE = 'A cart was forgotten meanwhile.';  -- the worker asks again
+    END IF;
 
     SELECT array_agg(d.code ORDER BY d.ord), array_agg(d.held + d.quantity ORDER BY d.ord), array_agg(d.key IS NOT NULL ORDER BY d.ord)
       INTO codes, quantities, keyless
@@ -126,7 +126,13 @@ BEGIN
     -- A cart that was opened for what can't be put into it is nobody's.
     DELETE FROM carts WHERE id = ANY (opened)
        AND id = ANY (ARRAY(SELECT i.cart FROM unnest(p_carts, codes) AS i (cart, code) WHERE i.code > 1));
-    RETURN codes;
+    RETURN QUERY
+    SELECT i.code, r.cart_id, r.version, r.sku, r.title, r.quantity, r.unit_price, r.price_was, r.available
+      FROM (SELECT u.code, u.ord FROM unnest(codes) WITH ORDINALITY AS u (code, ord)
+            UNION ALL SELECT NULL, NULL) i
+      LEFT JOIN read_carts(ARRAY(SELECT k.cart FROM unnest(p_carts, codes) AS k (cart, code) WHERE k.code <= 1), p_currency) r
+             ON i.ord IS NULL
+     ORDER BY i.ord NULLS LAST;
 END
 $$;
 

@@ -11,3 +11,8 @@ COMMENT ON COLUMN cart_lines.unit_price IS
 
 ALTER TABLE sessions ADD COLUMN IF NOT EXISTS customer_id uuid;
 CREATE INDEX IF NOT EXISTS sessions_customer ON sessions (customer_id) WHERE customer_id IS NOT NULL;
+
+-- As on the order path: no foreign keys. Each of them locks a row that all visitors share (the hot product's), and costs a
+-- query per row. Carts are emptied and deleted in few places, and `everopen audit` proves the relations.
+ALTER TABLE cart_lines DROP CONSTRAINT cart_lines_cart_id_fkey, DROP CONSTRAINT cart_lines_sku_id_fkey;
+ALTER TABLE sessions DROP CONSTRAINT sessions_cart_id_fkey;
