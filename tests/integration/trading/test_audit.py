@@ -51,6 +51,7 @@ TAMPERINGS = {
     "refunds_within_captures": "UPDATE payment_intents SET amount = amount * 100 WHERE kind = 'refund'",
     "authorised_orders_are_held": "UPDATE payment_intents SET kind = 'authorise', status = 'authorised' WHERE kind = 'charge' AND status = 'captured'",
     "payments_are_taken_up_once": "UPDATE payment_intents SET retry_of = order_id WHERE kind = 'refund'",
+    "cart_lines_have_carts": "INSERT INTO sessions (token_hash, cart_id, expires_at) VALUES ('x', gen_random_uuid(), now())",
     "reconciliations_add_up": "INSERT INTO reconciliations VALUES (gen_random_uuid(), 'sandbox', now(), now(), 1, 1, '[]', '[]')",
 }
 
