@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import msgspec
 
-from everopen.api import answers
+from everopen.api import answers, answers_range
 from everopen.api.catalogue import replay_header
 from everopen.api.hot import fingerprint
 from everopen.api.orders import ORDER, order_id, pieces
@@ -41,7 +41,8 @@ async def ship(shop: Shop, call: Call) -> Answer:
         carrier=body.carrier,
         tracking=body.tracking,
         key=call.key,
-        fingerprint=fingerprint("shipment", order, lines, body.carrier, body.tracking),
+        fingerprint=fingerprint("shipment", order, lines, body.carrier, body.tracking, body.location),
+        location=body.location,
     )
     match outcome:
         case Shipment():
@@ -53,7 +54,7 @@ async def ship(shop: Shop, call: Call) -> Answer:
                 "conflict",
                 f"“{sku}”: {requested:,} to send, but only {available:,} are paid for, not given back and not sent yet.",
             )
-    raise answers.refusal(outcome)
+    return answers_range.refuse(outcome, "order")
 
 
 async def list_shipments(shop: Shop, call: Call) -> Answer:
@@ -136,7 +137,7 @@ ROUTES: tuple[Route, ...] = (
         ShipmentAnswer,
         ShipmentBody,
         201,
-        ("not-found", "conflict", "unknown-sku"),
+        ("not-found", "conflict", "unknown-sku", "unknown-location"),
         (ORDER,),
         scope="orders:write",
         keyed=True,

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from everopen.api.shapes import CustomerAnswer, RefundLineBody, Sku
+from everopen.api.shapes_range import Slug
 from everopen.base.money import Money
 from everopen.trading.invoices import Document
 from everopen.trading.states import OrderStatus, ReturnStatus
@@ -23,6 +24,8 @@ class ShipmentBody(Struct, frozen=True, forbid_unknown_fields=True):
     lines: list[RefundLineBody] = []
     carrier: Annotated[str, Meta(max_length=100)] = ""
     tracking: Annotated[str, Meta(max_length=200)] = ""
+    location: Slug | None = None
+    """Where the goods are picked; null: where the priority of locations says."""
 
 
 class CompleteBody(Struct, frozen=True, forbid_unknown_fields=True):

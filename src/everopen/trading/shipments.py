@@ -21,6 +21,7 @@ from everopen.store import Primary, load_statements
 from everopen.trading.orders import KeyReused, NotFound, RefundLine, UnknownSku, WrongState
 from everopen.trading.payments import staff
 from everopen.trading.settings import TradingSettings
+from everopen.trading.stock import NotThere, UnknownLocation
 
 SQL = load_statements("everopen.trading", "shipments.sql")
 BATCH = 200
@@ -65,7 +66,7 @@ class Completed(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-ShipOutcome = Shipment | NotFound | WrongState | TooMany | UnknownSku | KeyReused
+ShipOutcome = Shipment | NotFound | WrongState | TooMany | UnknownSku | KeyReused | UnknownLocation | NotThere
 CompleteOutcome = Completed | NotFound | WrongState | KeyReused
 
 
@@ -78,12 +79,15 @@ async def ship(
     tracking: str,
     key: str,
     fingerprint: bytes,
+    location: str | None = None,
     actor: str = "staff",
 ) -> ShipOutcome:
-    """Sends pieces of a paid order; no lines means all that are left. Of an authorised one the money is captured first; when
+    """Sends pieces of a paid order; no lines means all that are left. They are picked at `location`, or where the priority of
+    locations says. Of an authorised one the money is captured first; when
     the provider takes longer than a moment, WrongState says so, and the same call sends the parcel later."""
     arguments = (
         order_id, key, fingerprint, [line.sku for line in lines], [line.quantity for line in lines], carrier, tracking, actor,
+        location,
     )  # fmt: skip
     outcome = await _ship(primary, order_id, *arguments)
     if outcome != WrongState("authorised"):
@@ -126,6 +130,10 @@ async def _ship(primary: Primary, order_id: UUID, *arguments: Any) -> ShipOutcom
             return WrongState(row["detail"])
         case 11:
             return TooMany(row["detail"], row["available"], row["requested"])
+        case 18:
+            return UnknownLocation(str(arguments[-1]))
+        case 19:
+            return NotThere(row["detail"], str(arguments[-1]), row["available"], row["requested"])
     raise InvariantBroken(f"ship_order answered {row['code']}.")
 
 

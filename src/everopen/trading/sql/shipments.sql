@@ -1,6 +1,6 @@
 -- name: ship_order
 -- Pieces of a paid order leave the house.
-SELECT * FROM ship_order($1, $2, $3, $4, $5, $6, $7, $8);
+SELECT * FROM ship_order($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: complete_order
 -- A shipped order has arrived.

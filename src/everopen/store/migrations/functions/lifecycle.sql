@@ -190,9 +190,10 @@ END
 $$;
 
 -- ship_order: pieces of a paid order leave the house; no lines means all that are left. `shipment` is its number within the order.
+-- They are picked at p_location (NULL: by the priority of locations; codes 18, 19: see pick_stock in stock.sql).
 CREATE FUNCTION ship_order(
     p_order uuid, p_key text, p_fingerprint bytea, p_skus text[], p_quantities integer[], p_carrier text, p_tracking text,
-    p_actor text,
+    p_actor text, p_location text,
     OUT code integer, OUT shipment integer, OUT detail text, OUT available bigint, OUT requested bigint
 )
 LANGUAGE plpgsql AS $$
@@ -200,6 +201,7 @@ DECLARE
     known bigint[];
     state text;
     chosen record;
+    picked record;
 BEGIN
     SELECT k.code, k.result INTO code, known FROM known_key(p_key, p_fingerprint, 'shipment') k;
     shipment := known[1];
@@ -216,6 +218,15 @@ BEGIN
         code := chosen.code; detail := chosen.detail; available := chosen.available; requested := chosen.requested; RETURN;
     END IF;
     SELECT coalesce(max(s.number), 0) + 1 INTO shipment FROM shipments s WHERE s.order_id = p_order;
+    SELECT k.* INTO picked FROM pick_stock(
+        (SELECT array_agg(l.sku_id ORDER BY l.line_no) FROM order_lines l WHERE l.order_id = p_order AND l.tracked AND l.line_no = ANY (chosen.lines)),
+        (SELECT array_agg(c.part::bigint ORDER BY l.line_no) FROM unnest(chosen.lines, chosen.parts) AS c (line_no, part)
+           JOIN order_lines l ON l.order_id = p_order AND l.line_no = c.line_no WHERE l.tracked),
+        p_location, p_key, format('order %s, shipment %s', p_order, shipment)) k;
+    IF picked.code <> 0 THEN
+        code := picked.code; detail := (SELECT p.sku FROM products p WHERE p.id = picked.sku_id);
+        available := picked.held; requested := picked.short; shipment := NULL; RETURN;
+    END IF;
     INSERT INTO shipments (order_id, number, carrier, tracking) VALUES (p_order, shipment, p_carrier, p_tracking);
     INSERT INTO shipment_lines (order_id, number, order_line_no, quantity)
     SELECT p_order, shipment, c.line_no, c.part FROM unnest(chosen.lines, chosen.parts) AS c (line_no, part);

@@ -151,7 +151,7 @@ $$;
 -- priority, and what none of them has stays unplaced (a shop without locations has nothing to do here).
 CREATE FUNCTION pick_stock(
     p_sku_ids integer[], p_quantities bigint[], p_location text, p_key text, p_reason text,
-    OUT code integer, OUT sku_id integer, OUT held bigint
+    OUT code integer, OUT sku_id integer, OUT held bigint, OUT short bigint
 )
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -180,7 +180,7 @@ BEGIN
     IF ids IS NULL THEN RETURN; END IF;
     SELECT * INTO shelved FROM shelve(ids, places, (SELECT array_agg(-u.part ORDER BY u.ord) FROM unnest(parts) WITH ORDINALITY AS u (part, ord)));
     IF shelved.code <> 0 THEN
-        code := shelved.code; sku_id := shelved.sku_id; held := shelved.held;
+        code := shelved.code; sku_id := shelved.sku_id; held := shelved.held; short := shelved.short;
         RETURN;
     END IF;
     INSERT INTO stock_movements (sku_id, delta, kind, key, reason, location_id)
