@@ -22,7 +22,7 @@ from everopen.api.routes import Parameter, Route  # noqa: E402
 from everopen.api.table import TABLE  # noqa: E402
 
 FOLDER = ROOT / "src/everopen/client/calls"
-STREAMS = frozenset({"followEvents"})
+STREAMS = frozenset(route.name for route in TABLE if route.streams)
 """Answered by `Client.follow`, which goes on after a break."""
 KINDS = {"string": "str", "integer": "int", "boolean": "bool", "number": "float", "array": "list[str]"}
 

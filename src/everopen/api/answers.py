@@ -13,13 +13,13 @@ from msgspec import UNSET
 from everopen.api.problems import Refusal
 from everopen.api.shapes import (
     AddressBody,
+    AppliedAnswer,
     CancelAnswer,
     CartAnswer,
     CartLineAnswer,
     CustomerAnswer,
     OrderAnswer,
     OrderLineAnswer,
-    PromotionAnswer,
     QuoteAnswer,
     RefundAnswer,
     ShippingAnswer,
@@ -111,8 +111,8 @@ def _shipping(extras: trading.Extras, currency: str) -> ShippingAnswer:
     )
 
 
-def _promotions(extras: trading.Extras, currency: str) -> list[PromotionAnswer]:
-    return [PromotionAnswer(found.label, Money(found.amount, currency)) for found in extras.applied]
+def _promotions(extras: trading.Extras, currency: str) -> list[AppliedAnswer]:
+    return [AppliedAnswer(found.label, Money(found.amount, currency)) for found in extras.applied]
 
 
 def quote(found: PricedQuote) -> QuoteAnswer:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from html import escape as esc
 from importlib import resources
 
+from msgspec import UnsetType
+
 from everopen.api.shapes import (
     CartAnswer,
     CartLineAnswer,
@@ -219,25 +221,31 @@ def product_page(
     crumbs: str = '<a href="/">← All products</a>',
     variants: str = "",
     facts: str = "",
+    at_once: bool = True,
 ) -> str:
-    """One product, with the form that buys it at once. `crumbs`, `variants` and `facts`: see `markup_range.py`."""
+    """One product, with the form that buys it: at once where its price is all that there is to pay. `crumbs`, `variants` and `facts`: see `markup_range.py`."""
     description = f"<p>{esc(product.description)}</p>" if product.description else ""
     forms = ""
     if product.price is not None and product.available != 0:
         sku = f'<input type="hidden" name="sku" value="{esc(product.sku)}">'
+        now = ""
+        if at_once:
+            now = f"""<input type="hidden" name="price" value="{product.price.amount}"><h2>Or buy it now</h2>{payer(email)}
+<button class="wide">Buy now</button>"""
         most = 1_000_000 if product.available is None else max(product.available, 1)
         forms = f"""<div class="panel"><form action="/buy" method="post">{sku}<input type="hidden" name="key" value="{esc(key)}">
 <div class="row"><div class="field"><label for="quantity">Quantity</label>
 <input class="number" id="quantity" name="quantity" type="number" min="1" max="{most}" value="{esc(quantity)}" required></div>
 <button class="quiet" formaction="/cart/lines" formnovalidate>Add to cart</button></div>
-<h2>Or buy it now</h2>{_payer(email)}<button class="wide">Buy now</button></form></div>"""
+{now}</form></div>"""
     return f"""{_notice(notice)}<p class="back">{crumbs}</p>
 <div class="two"><div>{_tile(product)}</div><div>
 <h1>{esc(name_of(product.title))}</h1><p class="sku">SKU {esc(product.sku)}</p>
 <p>{_price(product.price)} &nbsp; {_stock(product.available)}</p>{variants}{description}{facts}{forms}</div></div>"""
 
 
-def _payer(email: str) -> str:
+def payer(email: str) -> str:
+    """The fields that every purchase needs."""
     choices = "".join(f'<option value="{token}">{text}</option>' for token, text in TOKENS.items())
     return f"""<div class="field"><label for="email">E-mail</label>
 <input id="email" name="email" type="email" autocomplete="email" maxlength="254" value="{esc(email)}" required></div>
@@ -245,17 +253,16 @@ def _payer(email: str) -> str:
 <p class="hint">This shop charges a sandbox: pick how the payment should go.</p></div>"""
 
 
-def cart_page(cart: CartAnswer, *, key: str, email: str = "", notice: str = "") -> str:
-    """The cart with the checkout form."""
+def cart_page(cart: CartAnswer, checkout: str, *, notice: str = "") -> str:
+    """The cart with the checkout form (see `till.py`)."""
     if not cart.lines:
         return f"""{_notice(notice)}<h1>Your cart</h1><div class="empty"><p>There is nothing in it yet.</p>
 <p><a class="button" href="/">Look around</a></p></div>"""
     rows = "".join(_cart_row(line) for line in cart.lines)
     return f"""{_notice(notice)}<h1>Your cart</h1><div class="two wide-left"><div class="panel">
 <table class="stack"><thead><tr><th scope="col">Product</th><th scope="col">Quantity</th><th scope="col" class="num">Amount</th></tr></thead>
-<tbody>{rows}</tbody><tfoot><tr><td colspan="2">Total</td><td class="num">{money(cart.total)}</td></tr></tfoot></table></div>
-<div class="panel"><h2>Checkout</h2><form action="/checkout" method="post"><input type="hidden" name="key" value="{esc(key)}">
-{_payer(email)}<button class="wide">Order and pay {money(cart.total)}</button></form></div></div>"""
+<tbody>{rows}</tbody><tfoot><tr><td colspan="2">Goods</td><td class="num">{money(cart.total)}</td></tr></tfoot></table></div>
+<div class="panel"><h2>Checkout</h2>{checkout}</div></div>"""
 
 
 def _cart_row(line: CartLineAnswer) -> str:
@@ -286,7 +293,7 @@ def order_page(order: OrderAnswer, *, later: str = "", notice: str = "") -> str:
     reference = f"<dt>Reference</dt><dd>{esc(order.reference)}</dd>" if order.reference else ""
     sums = "".join(
         f'<tr><td colspan="2">{label}</td><td class="num">{money(amount)}</td></tr>'
-        for label, amount in _sums(order)
+        for label, amount in order_sums(order.discount, order.shipping, order.tax)
     )
     return f"""{_notice(notice)}<h1>Your order <span class="badge {order.status}" role="status">{label}</span></h1><p class="lead">{sentence}</p>
 <div class="two wide-left"><div class="panel"><table class="stack">
@@ -297,15 +304,17 @@ def order_page(order: OrderAnswer, *, later: str = "", notice: str = "") -> str:
 <p><a class="button quiet" href="/">Go on shopping</a></p></div></div>{later}"""
 
 
-def _sums(order: OrderAnswer) -> list[tuple[str, Money]]:
-    """What stands between an order's lines and its total, where there is any of it."""
+def order_sums(
+    discount: Money | UnsetType, shipping: ShippingAnswer | UnsetType, tax: TaxAnswer | UnsetType
+) -> list[tuple[str, Money]]:
+    """What an order has beside its lines and its total, where there is any of it."""
     found: list[tuple[str, Money]] = []
-    if isinstance(order.discount, Money) and order.discount.amount:
-        found.append(("Discounts, taken off above", Money(-order.discount.amount, order.discount.currency)))
-    if isinstance(order.shipping, ShippingAnswer) and (order.shipping.method or order.shipping.amount.amount):
-        found.append(("Shipping", order.shipping.amount))
-    if isinstance(order.tax, TaxAnswer) and order.tax.amount.amount:
-        found.append(("Tax, included" if order.tax.included else "Tax, part of the above", order.tax.amount))
+    if isinstance(discount, Money) and discount.amount:
+        found.append(("Discounts", Money(-discount.amount, discount.currency)))
+    if isinstance(shipping, ShippingAnswer) and (shipping.method or shipping.amount.amount):
+        found.append(("Shipping", shipping.amount))
+    if isinstance(tax, TaxAnswer) and tax.amount.amount:
+        found.append(("Tax, included" if tax.included else "Tax, added", tax.amount))
     return found
 
 

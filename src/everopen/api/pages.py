@@ -23,6 +23,7 @@ from everopen.api.sessions import customer_of, require_same_origin, session_of
 from everopen.api.shapes import CartLineBody, CheckoutBody, OrderBody
 from everopen.api.shapes_range import FacetsAnswer, ProductAnswer
 from everopen.api.shop import Shop
+from everopen.api.till import asked_of, checkout_form, till_of
 from everopen.base.ids import secret_token
 from everopen.base.money import EXPONENTS
 from everopen.trading.orders import PlacedOrder
@@ -108,12 +109,14 @@ async def _product(shop: Shop, call: Call, found: ProductAnswer, **extra: Any) -
     variants = ""
     if found.group is not None and (group := await group_of(shop, found.group)) is not None:
         variants = markup_range.variants(found, group.variants, group.varies_by)
+    rules = await shop.desk.quoting.rules()
     body = markup.product_page(
         found,
         key=extra.pop("key", None) or secret_token(),
         crumbs=markup_range.crumbs(found, categories),
         variants=variants,
         facts=markup_range.facts(found),
+        at_once=rules.empty,
         **shown,
     )
     return await framed(shop, call, markup.name_of(found.title), body, **extra)
@@ -124,11 +127,16 @@ async def buy(shop: Shop, call: Call) -> Answer:
     require_same_origin(call)
     form: dict[str, str] = call.body
     key = form_key(form)
+    quantity, price = whole(form.get("quantity", "")), whole(form.get("price", ""))
+    shown = {}
+    if isinstance(quantity, int) and isinstance(price, int):
+        shown["expected_total"] = {"amount": quantity * price, "currency": shop.currency}
     try:
         asked = _read(
             OrderBody,
             {
-                "lines": [{"sku": form.get("sku"), "quantity": whole(form.get("quantity", ""))}],
+                "lines": [{"sku": form.get("sku"), "quantity": quantity}],
+                **shown,
                 "customer": {"email": form.get("email", "").strip()},
                 "payment": {"provider": PROVIDER, "token": form.get("token")},
             },
@@ -170,10 +178,11 @@ async def cart(shop: Shop, call: Call) -> Answer:
     return await _cart(shop, call)
 
 
-async def _cart(shop: Shop, call: Call, **extra: Any) -> Answer:
-    found = await cart_of(shop, call)
-    shown = {name: extra.pop(name) for name in ("email", "notice") if name in extra}
-    body = markup.cart_page(found, key=extra.pop("key", None) or secret_token(), **shown)
+async def _cart(shop: Shop, call: Call, form: dict[str, str] | None = None, **extra: Any) -> Answer:
+    found, form = await cart_of(shop, call), form or {}
+    shown = await till_of(shop, found, form)
+    key, email = extra.pop("key", None) or secret_token(), form.get("email", "")[:254]
+    body = markup.cart_page(found, checkout_form(shown, key=key, email=email), notice=extra.pop("notice", ""))
     return await framed(shop, call, "Your cart", body, units=found.units, **extra)
 
 
@@ -210,6 +219,8 @@ async def checkout(shop: Shop, call: Call) -> Answer:
     """Orders the cart."""
     require_same_origin(call)
     form: dict[str, str] = call.body
+    if "show" in form:
+        return await _cart(shop, call, form)
     key = form_key(form)
     try:
         asked = _read(
@@ -217,6 +228,7 @@ async def checkout(shop: Shop, call: Call) -> Answer:
             {
                 "customer": {"email": form.get("email", "").strip()},
                 "payment": {"provider": PROVIDER, "token": form.get("token")},
+                **asked_of(form, shop.currency),
             },
         )
         order = await check_out(shop, call, asked, key=key)
@@ -224,7 +236,7 @@ async def checkout(shop: Shop, call: Call) -> Answer:
         return await _cart(
             shop,
             call,
-            email=form.get("email", "")[:254],
+            form,
             notice=said(refusal),
             status=refusal.status,
             key=key_after(refusal, key),

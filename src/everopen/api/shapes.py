@@ -245,7 +245,7 @@ class ShippingAnswer(Struct, frozen=True):
     address: AddressBody | None
 
 
-class PromotionAnswer(Struct, frozen=True):
+class AppliedAnswer(Struct, frozen=True):
     """A promotion that took so much off."""
 
     label: str
@@ -278,7 +278,7 @@ class OrderAnswer(Struct, frozen=True):
     """Off the goods; part of the lines' amounts. Like what follows, only where the shop's rules applied to the order."""
     tax: TaxAnswer | UnsetType = UNSET
     shipping: ShippingAnswer | UnsetType = UNSET
-    promotions: list[PromotionAnswer] | UnsetType = UNSET
+    promotions: list[AppliedAnswer] | UnsetType = UNSET
 
 
 class QuoteAnswer(Struct, frozen=True):
@@ -290,7 +290,7 @@ class QuoteAnswer(Struct, frozen=True):
     discount: Money
     tax: TaxAnswer
     shipping: ShippingAnswer
-    promotions: list[PromotionAnswer]
+    promotions: list[AppliedAnswer]
     lines: list[OrderLineAnswer]
 
 

@@ -24,7 +24,9 @@ COMMANDS = {
     "replay": ("everopen.cli.replay", "replay_command"),
     "bench": ("everopen.bench.commands", "bench_group"),
     "drill": ("everopen.drill.commands", "drill_group"),
-    "events": ("everopen.cli.status", "events_command"),
+    "events": ("everopen.cli.durable", "events_group"),
+    "subscribers": ("everopen.cli.durable", "subscribers_command"),
+    "jobs": ("everopen.cli.durable", "jobs_group"),
     "staff": ("everopen.cli.staff", "staff_group"),
     "completion": ("everopen.cli.completion", "completion_command"),
 }

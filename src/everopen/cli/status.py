@@ -1,4 +1,4 @@
-"""`everopen status` and `everopen events`."""
+"""`everopen status`, and what `everopen events` shows."""
 
 from __future__ import annotations
 
@@ -59,21 +59,13 @@ def status_command(as_json: bool, once: bool) -> int:
             return 0
 
 
-@click.command("events")
-@click.option("--last", default=40, show_default=True, help="How many.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def events_command(last: int, as_json: bool) -> int:
-    """Show what happened lately, one sentence each, newest last.
-
-    \b
-    everopen events --last 10
-    """
+def show_events(last: int, as_json: bool) -> None:
+    """Prints what happened to the shop lately, newest last."""
     for event in read_events(home_from_environment().events_file, last=last):
         if as_json:
             click.echo(msgspec.json.encode(event))
         else:
             click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(event.at))}  {event.sentence}")
-    return 0
 
 
 def look(home: Home) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 import httpx
 
@@ -81,6 +82,10 @@ class Client(Calls):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def follow_order(self, order: str | UUID, *, after: str | None = None) -> AsyncIterator[Event]:
+        """`follow`, for one order."""
+        return self.follow(after=after, path=f"/api/orders/{order}/events")
 
     async def follow(
         self, *, after: str | None = None, path: str = "/api/events", **query: str

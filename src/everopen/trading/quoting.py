@@ -128,15 +128,18 @@ class Quoting:
     async def quote(self, request: QuoteRequest) -> PricedQuote | Unquoted | PricesMoving:
         """What a basket would cost now."""
         for _ in range(TRIES):
-            rules = self._rules
-            if rules is None or self._epoch != self._primary.epoch:
-                rules = await self.renew(None)
+            rules = await self.rules()
             found = await self._quote(request, rules)
             current = self._reader.version
             if current is None or current == rules.version:
                 return found
             await self.renew(rules)
         return PricesMoving()
+
+    async def rules(self) -> Rules:
+        """The rules as this worker knows them."""
+        rules = self._rules
+        return await self.renew(None) if rules is None or self._epoch != self._primary.epoch else rules
 
     async def renew(self, known: Rules | None) -> Rules:
         """The rules, read again unless they are newer than `known` already. Waits for a primary like any read."""

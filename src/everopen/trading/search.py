@@ -80,24 +80,26 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Filters:
-    """The pieces of a statement with the values of their parameters."""
+    """The conditions of a statement with the values of its parameters."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
         self.pieces: list[str] = []
+        self.price = ""
+        """The piece that says what a product costs now."""
 
     def value(self, value: Any) -> str:
         """The parameter that stands for a value."""
         self.values.append(value)
         return f"${len(self.values)}"
 
-    def add(self, name: str, **values: Any) -> None:
-        """Adds a piece; `:name` in it becomes the parameter of that value."""
-        self.pieces.append(self.filled(name, **values))
+    def add(self, name: str, inner: str = "", **values: Any) -> None:
+        """Adds a piece as a condition."""
+        self.pieces.append(self.filled(name, inner, **values))
 
-    def filled(self, name: str, **values: Any) -> str:
-        """A piece with its parameters."""
-        text = SQL[name]
+    def filled(self, name: str, inner: str = "", **values: Any) -> str:
+        """A piece in which `:name` is the parameter of that value, and `{price}` or `{key}` is `inner`."""
+        text = SQL[name].replace("{price}", inner).replace("{key}", inner)
         for key, value in values.items():
             text = text.replace(f":{key}", self.value(value))
         return text
@@ -111,6 +113,7 @@ class Filters:
 def filters_of(wish: Wish, currency: str, *, attributes: bool = True) -> Filters:
     """The conditions of a wish."""
     found = Filters()
+    price = found.price = found.filled("price", currency=currency)
     if not wish.unpublished:
         found.add("is_published")
     if wish.query:
@@ -120,9 +123,9 @@ def filters_of(wish: Wish, currency: str, *, attributes: bool = True) -> Filters
     if wish.group is not None:
         found.add("in_group", group=wish.group)
     if wish.price_min is not None:
-        found.add("price_from", price=wish.price_min, currency=currency)
+        found.add("price_from", price, amount=wish.price_min)
     if wish.price_max is not None:
-        found.add("price_to", price=wish.price_max, currency=currency)
+        found.add("price_to", price, amount=wish.price_max)
     if wish.in_stock:
         found.add("is_in_stock")
     if attributes:
@@ -160,16 +163,18 @@ async def find_products(
     """A page of what is looked for."""
     order = order_of(wish, sort)
     filters = filters_of(wish, currency)
-    price = filters.filled("price", currency=currency)
-    rank = filters.filled("rank", query=wish.query) if order == "relevance" else ""
-    key, direction = SQL[SORTS[order]].replace(":rank", rank).replace(":price", price).rsplit(" ", 1)
+    inner = filters.filled("rank", query=wish.query) if order == "relevance" else filters.price
+    key, direction = filters.filled(SORTS[order], inner).rsplit(" ", 1)
     if after is not None and order == "sku":
         filters.add("after_sku", sku=after[1])
     elif after is not None:
-        filters.add("after_desc" if direction == "DESC" else "after_asc", value=after[0], sku=after[1])
-        filters.pieces[-1] = filters.pieces[-1].replace("{key}", key)
+        filters.add("after_desc" if direction == "DESC" else "after_asc", key, value=after[0], sku=after[1])
     statement = SQL["find_products"].format(
-        price=price, key=key, where=filters.condition, direction=direction, limit=filters.value(limit + 1)
+        price=filters.price,
+        key=key,
+        where=filters.condition,
+        direction=direction,
+        limit=filters.value(limit + 1),
     )
     rows = await primary.run(lambda connection: connection.fetch(statement, *filters.values))
     shown = [product_of(row, currency) for row in rows[:limit]]
@@ -205,7 +210,7 @@ async def find_facets(primary: Primary, currency: str, wish: Wish) -> Facets:
     """What a search could be narrowed by, with counts."""
     filters = filters_of(wish, currency, attributes=False)
     statement = SQL["find_facets"].format(
-        price=filters.filled("price", currency=currency),
+        price=filters.price,
         where=filters.condition,
         attributes=filters.value(encoded(wish.attributes)),
         most=filters.value(FACET_VALUES_MAX),

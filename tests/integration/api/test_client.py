@@ -97,6 +97,33 @@ def test_one_key_is_one_order(shop: ShopUnderTest) -> None:
     assert shop.available(sku) == 9
 
 
+def test_events_are_followed_while_they_happen(shop: ShopUnderTest) -> None:
+    sku = shop.product(stock=10)
+
+    async def scenario() -> None:
+        async with client_of(shop, bearer=OPERATOR_KEY) as staff:
+            seen: list[Event] = []
+
+            async def watch() -> None:
+                async for event in staff.follow(topics="order.placed,order.paid"):
+                    seen.append(event)
+
+            watching = asyncio.create_task(watch())
+            async with asyncio.timeout(20):
+                while not any(event.topic == "order.paid" for event in seen):
+                    order = await staff.place_order(OrderBody([LineBody(sku, 1)], ANN, PAYMENT))
+                    await asyncio.sleep(0.5)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            assert all(event.id for event in seen)
+            async with asyncio.timeout(20):
+                async for event in staff.follow_order(order.id, after="evt_0"):
+                    if event.topic == "order.paid":
+                        break
+
+    asyncio.run(scenario())
+
+
 def test_a_list_is_read_over_all_its_pages(shop: ShopUnderTest) -> None:
     title = "Paged lamp of the client"
     wanted = {shop.product(stock=0, title=title) for _ in range(7)}

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.integration.api.conftest import ShopUnderTest, order_body
+from tests.integration.api.test_pages import form_of
 
 ADDRESS = {"recipient": "Ann", "line1": "1 High St", "city": "Leeds", "postcode": "LS1 4DY", "country": "GB"}
 VERSION = "(SELECT version FROM pricing_rules)"
@@ -198,3 +199,39 @@ def test_money_of_another_currency_is_ordered_and_shown(shop: ShopUnderTest) -> 
     assert answer.json()["total"] == {"amount": 2400, "currency": "JPY"}
     page = shop.client.get(f"/orders/{answer.json()['id']}", headers={"accept": "text/html"}).text
     assert "¥2,400" in page
+
+
+def test_the_carts_page_asks_for_what_the_rules_need_and_nobody_pays_another_total_than_was_shown(
+    ruled: ShopUnderTest,
+) -> None:
+    sku = ruled.product(stock=10, price=250)
+    with httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(ruled.worker.socket)),
+        base_url="http://shop",
+        timeout=30,
+        headers={"accept": "text/html", "sec-fetch-site": "same-origin"},
+        follow_redirects=True,
+    ) as browser:
+        product = browser.get(f"/products/{sku}").text
+        assert "Buy now" not in product, "its price isn't all that there is to pay"
+        page = browser.post("/cart/lines", data=form_of(product, "/buy") | {"quantity": "2"}).text
+        assert "Order and pay</button>" in page  # no country yet, so no total
+        home = {"recipient": "Ann", "line1": "1 High St", "city": "Leeds", "country": "GB"}
+        fields = form_of(page, "/checkout") | {
+            "email": "a@example.com",
+            "token": "tok_approve",
+            "method": "post",
+        }
+        fields |= home | {"coupon": "spring2"}
+        changed = browser.post("/checkout", data=fields)
+        assert changed.status_code == 409
+        assert "comes to 7.50 GBP now" in changed.text
+        assert "Order and pay £7.50" in changed.text
+        assert 'value="Leeds"' in changed.text
+        shown = browser.post("/checkout", data=fields | {"show": "1", "country": "FR"})
+        assert "doesn’t send to FR" in shown.text.replace("&#x27;", "’")
+        again = form_of(changed.text, "/checkout")
+        order = browser.post("/checkout", data=fields | again)
+        assert order.url.path.startswith("/orders/"), order.text
+        assert "£7.50" in order.text
+        assert browser.post("/checkout", data=fields | again).url == order.url

@@ -31,7 +31,7 @@ from tests.integration.api.conftest import STAFF, ShopUnderTest
 SEED = 20261123
 SECONDS = 75.0
 """For all calls together; a call may take its share and what others left."""
-EXAMPLES_MOST = 60
+EXAMPLES_MOST = 50
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -122,7 +122,7 @@ def test_every_answer_is_as_the_document_says(
     if any(STREAM in answer.get("content", {}) for answer in raw["responses"].values()):
         return  # it never ends; test_events has it
     begun = time.monotonic()
-    modes = st.sampled_from(["positive", "positive", "negative"])
+    good, bad = (operation.as_strategy(generation_mode=mode) for mode in schemathesis.GenerationMode)
 
     @seed(SEED)
     @settings(
@@ -132,11 +132,12 @@ def test_every_answer_is_as_the_document_says(
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(data=st.data(), mode=modes, pick=st.integers(0, 999), real=st.booleans(), staff=st.integers(0, 9))
-    def ask(data: Any, mode: str, pick: int, real: bool, staff: int) -> None:
-        case = data.draw(operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
+    @given(
+        case=st.one_of(good, good, bad), pick=st.integers(0, 999), real=st.booleans(), staff=st.integers(0, 9)
+    )
+    def ask(case: Any, pick: int, real: bool, staff: int) -> None:
         if time.monotonic() - begun > share_s:
-            return  # and not before the draw: hypothesis takes that for a strategy that wavers
+            return  # drawn before: hypothesis takes a draw that is left out for a strategy that wavers
         if real:
             known.enliven(case, operation.path, pick)
             if operation.path in ("/api/checkout", "/api/cart"):
@@ -147,7 +148,7 @@ def test_every_answer_is_as_the_document_says(
             case.headers = {**(case.headers or {}), **STAFF}
         answer = send(shop, case)
         if answer is None:
-            return
+            return  # drawn before: hypothesis takes a draw that is left out for a strategy that wavers
         if answer.status_code < 300 and "json" in answer.headers.get("content-type", ""):
             known.learn(operation.path, answer.json())
         case.validate_response(answer, checks=CHECKS)

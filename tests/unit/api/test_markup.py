@@ -16,6 +16,7 @@ from everopen.api.shapes_range import (
     ProductAnswer,
     ProductsAnswer,
 )
+from everopen.api.till import FIELDS, Till, checkout_form
 from everopen.base.money import Money
 
 NASTY = "<script>alert('1')</script>\" onload=\"x & 'y' 😀 שלום"
@@ -92,8 +93,11 @@ FACETS = FacetsAnswer(
             CartAnswer(
                 [CartLineAnswer(NASTY, NASTY, 9, Money(1, "GBP"), Money(9, "GBP"), 1)], 9, Money(9, "GBP")
             ),
-            key="k",
-            email=NASTY,
+            checkout_form(
+                Till(None, [], [(NASTY, NASTY)], True, True, dict.fromkeys(FIELDS, NASTY), NASTY),
+                key="k",
+                email=NASTY,
+            ),
             notice=NASTY,
         ),
         markup.problem_page(NASTY, NASTY, NASTY),

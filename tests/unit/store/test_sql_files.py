@@ -43,4 +43,4 @@ def test_every_file_of_trading_can_be_read(file: str) -> None:
     statements = load_statements("everopen.trading", file)
     for name in statements.names():
         assert ";" not in statements[name]
-        assert statements.descriptions[name].endswith(".")
+        assert statements.descriptions[name].endswith((".", ".)"))

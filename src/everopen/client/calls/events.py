@@ -144,16 +144,3 @@ class EventsCalls(Caller):
             if page.next is None:
                 return
             after = page.next
-
-    async def follow_order(
-        self, id: str | UUID, *, after: str | None = None, deadline_s: float | None = None
-    ) -> None:
-        """What happens to one order, as it happens (server-sent events): `GET /api/orders/{id}/events`."""
-        await self.call(
-            "GET",
-            "/api/orders/{id}/events",
-            None,
-            places={"id": id},
-            query={"after": after},
-            deadline_s=deadline_s,
-        )

@@ -16,6 +16,13 @@ AUDIT = (
     "returns_match_refunds",
     "shipments_within_sales",
     "returns_were_inspected",
+    "locations_match_movements",
+    "picks_within_sales",
+    "moves_between_places_sum_to_zero",
+    "versions_are_complete",
+    "price_versions_are_complete",
+    "scheduled_products_have_prices",
+    "categories_are_a_tree",
 )
 
 

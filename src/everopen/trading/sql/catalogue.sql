@@ -1,6 +1,9 @@
 -- name: find_named
 -- Products by their SKUs.
-SELECT p.sku, p.title, p.description, p.unit_price, price_at(p, $2, now()) AS price, p.tracks_stock, p.published, p.buyer_limit,
+SELECT p.sku, p.title, p.description, p.unit_price, (CASE WHEN p.scheduled THEN (
+           SELECT r.amount FROM prices r
+            WHERE r.sku_id = p.id AND r.currency = $2 AND r.valid_from <= now() AND (r.valid_to > now() OR r.valid_to IS NULL))
+       ELSE p.unit_price END) AS price, p.tracks_stock, p.published, p.buyer_limit,
        p.category_id, p.group_id, p.tax_category, p.weight_g, p.attributes, p.images, p.version, p.scheduled,
        s.on_hand + s.backorder - s.reserved AS available
   FROM products p

@@ -2,15 +2,6 @@
 -- 4 unknown SKU, 9 not found, 12 SKU without stock, 15 changed meanwhile, 16 unknown category, 17 unknown group,
 -- 18 unknown location, 19 not so many at the location, 20 categories in a circle, 21 overlapping prices. What is refused has written nothing.
 
--- price_at: what a piece costs in a currency at a time; NULL: it has no price then (see products.scheduled).
-CREATE FUNCTION price_at(p_product products, p_currency text, p_at timestamptz) RETURNS bigint
-LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN NOT p_product.scheduled THEN p_product.unit_price ELSE (
-        SELECT r.amount FROM prices r
-         WHERE r.sku_id = p_product.id AND r.currency = p_currency AND r.valid_from <= p_at AND (r.valid_to > p_at OR r.valid_to IS NULL))
-    END
-$$;
-
 -- upsert_products: adds or changes products; each item is an object with a sku and columns of products, and what an item
 -- leaves out stays as it is. A `version` in an item must be the product's. Whether a SKU tracks stock is decided once, when
 -- it is added. p_known: nothing is added.
