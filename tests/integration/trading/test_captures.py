@@ -99,7 +99,7 @@ def test_an_order_is_authorised_then_captured_and_only_then_do_its_goods_leave(s
     asyncio.run(scenario())
 
 
-def test_captures_at_once_never_take_more_than_was_authorised(shop: Shop) -> None:
+def test_rule_6_captures_at_once_never_take_more_than_was_authorised(shop: Shop) -> None:
     async def scenario() -> None:
         shop.sandbox.start()
         async with shop.worker() as worker, shop.worker() as other:
@@ -153,7 +153,7 @@ def test_what_a_final_capture_leaves_is_voided_and_waived(shop: Shop) -> None:
     asyncio.run(scenario())
 
 
-def test_refunds_never_exceed_captures_whoever_adds_them(shop: Shop) -> None:
+def test_rule_6_refunds_never_exceed_captures_whoever_adds_them(shop: Shop) -> None:
     """The trigger behind the functions: even a statement that forgets to look is refused, also two at once."""
 
     async def scenario() -> None:
