@@ -118,11 +118,15 @@ class Quoting:
             outcome = await self._lanes.place(request, quoted, since_s=since_s)
             if type(outcome) is not Stale:
                 return outcome
-            self.counters["quotes_stale_total"] += 1
-            newer = await self.renew(rules)
-            if found is not None and not isinstance(found, PricedQuote) and newer.version == rules.version:
-                # (No replay of an earlier order, else that would have been the outcome.)
+            if (
+                found is not None
+                and not isinstance(found, PricedQuote)
+                and self._reader.version == rules.version
+            ):
+                # No replay of an earlier order, else that would have been the outcome; and the rules were those of the moment.
                 return found
+            self.counters["quotes_stale_total"] += 1
+            await self.renew(rules)
         return PricesMoving()
 
     async def quote(self, request: QuoteRequest) -> PricedQuote | Unquoted | PricesMoving:

@@ -13,6 +13,7 @@ from everopen.trading import refunds
 from everopen.trading.orders import (
     Address,
     AppliedPromotion,
+    LineRequest,
     PlacedOrder,
     PriceChanged,
     Refunded,
@@ -254,6 +255,12 @@ def test_a_replay_gets_its_answer_though_the_coupon_has_ended(shop: Shop) -> Non
             unknown = await worker.place(shop.order(("apple", 1), coupons=("NOPE",)))
             assert isinstance(unknown, Unquotable)
             assert unknown.reason == "unknown-coupon"
+            before = worker.stats()["rules_loaded_total"]
+            for _ in range(5):
+                assert await worker.place(shop.order(("apple", 1), coupons=("NOPE",))) == unknown
+            assert worker.stats()["rules_loaded_total"] == before, (
+                "guesses must not have the rules read again"
+            )
 
     asyncio.run(scenario())
 
@@ -339,6 +346,55 @@ def test_an_order_that_is_captured_by_hand_is_authorised_and_keeps_goods_and_cou
         assert await shop.value("SELECT status FROM orders") == "authorised"
         assert tuple((await shop.fetch("SELECT on_hand, reserved FROM stock"))[0]) == (10, 2)
         assert await shop.value("SELECT used FROM coupons") == 1
+        assert problems(await shop.audit()) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_sale_from_elsewhere_keeps_its_price_in_a_group_with_quoted_orders(shop: Shop) -> None:
+    """The shop's promotions and taxes say nothing about what was sold somewhere else at a price that staff name."""
+
+    async def scenario() -> None:
+        async with shop.worker(lanes=1) as worker:
+            await shop.stock(worker, apple=100)
+            await promote(shop, 1000)
+            await rules(shop, TAX)
+            await worker.quoting.quote(
+                QuoteRequest(lines=shop.order(("apple", 1)).lines)
+            )  # it knows of the rules
+            async with shop.database.connect("postgres") as connection:
+                transaction = connection.transaction()
+                await transaction.start()
+                await connection.execute("SELECT FROM stock FOR UPDATE")  # the lane waits, the others gather
+                first = asyncio.create_task(worker.place(shop.order(("apple", 1), ship_to=HOME)))
+                while not worker.lanes.busy() and not await shop.value(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                ):
+                    await asyncio.sleep(0.01)
+                rest = [
+                    asyncio.create_task(worker.place(order))
+                    for order in (
+                        shop.order(lines=(LineRequest("apple", 2, 99),), reference="OLD-1"),
+                        shop.order(("apple", 2), ship_to=HOME, reference="NEW-1"),
+                        shop.order(lines=(LineRequest("apple", 1, 101), LineRequest("apple", 1))),
+                    )
+                ]
+                while worker.lanes.waiting < 3:
+                    await asyncio.sleep(0.01)
+                await transaction.rollback()
+            outcomes = await asyncio.gather(first, *rest)
+            assert [getattr(outcome, "total", outcome) for outcome in outcomes] == [225, 198, 450, 351]
+            assert worker.stats()["lane_groups_total"] == 2
+            old = outcomes[1]
+            assert isinstance(old, PlacedOrder)
+            assert (old.extras, old.lines[0].tax_rate_bp) == (None, None)
+        rows = await shop.fetch("SELECT total, tax, quote IS NULL AS plain FROM orders ORDER BY total")
+        assert [tuple(row) for row in rows] == [
+            (198, None, True),
+            (225, 38, False),
+            (351, None, True),
+            (450, 75, False),
+        ]
         assert problems(await shop.audit()) == []
 
     asyncio.run(scenario())
