@@ -15,6 +15,9 @@ AUDIT = (
     "documents_have_no_gaps",
     "paid_orders_have_invoices",
     "refunds_have_credit_notes",
+    "coupon_uses_match_orders",
+    "coupons_count_their_uses",
+    "coupons_within_customer_limits",
 )
 
 

@@ -17,6 +17,7 @@ AUDIT = (
     "refunds_within_sales",
     "audit_log_is_chained",
     "refunds_within_charges",
+    "ledger_splits_orders",
 )
 
 

@@ -10,7 +10,12 @@ from everopen.drill.linear_history import GIVEN_UP
 
 name = "no_oversell"
 description = "No SKU is promised or sold more often than it was there."
-AUDIT = ("stock_within_bounds", "reserved_matches_open_orders", "sales_match_paid_orders")
+AUDIT = (
+    "stock_within_bounds",
+    "reserved_matches_open_orders",
+    "sales_match_paid_orders",
+    "limited_sales_match_lines",
+)
 
 
 def check(evidence: Evidence) -> Verdict:

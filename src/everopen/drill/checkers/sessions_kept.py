@@ -10,7 +10,10 @@ from everopen.drill.evidence import Evidence
 
 name = "sessions_kept"
 description = "A session keeps its cart, whichever worker serves it and whatever was killed in between."
-AUDIT = ("sessions_lead_to_own_carts",)
+AUDIT = (
+    "sessions_lead_to_own_carts",
+    "cart_lines_have_carts",
+)
 
 
 def check(evidence: Evidence) -> Verdict:
