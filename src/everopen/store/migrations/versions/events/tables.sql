@@ -5,7 +5,8 @@
 -- for each other's locks before they write, so this time tells their order, which no id and no transaction number does.
 ALTER TABLE outbox ALTER created_at SET DEFAULT clock_timestamp();
 ALTER TABLE outbox DROP COLUMN delivered_at;
-ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
+-- (Emptied pages stay: to cut them off, a vacuum would lock out the orders.)
+ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000, vacuum_truncate = off);
 
 CREATE TABLE events (
     seq bigint PRIMARY KEY,
