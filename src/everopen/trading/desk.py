@@ -9,6 +9,7 @@ from everopen.base.topology import TopologyReader
 from everopen.store import Primary, StoreSettings
 from everopen.trading.events.deliverer import Deliverer
 from everopen.trading.events.follow import Followers
+from everopen.trading.events.line import Line
 from everopen.trading.events.relay import Relay
 from everopen.trading.events.sender import Sender
 from everopen.trading.events.settings import EventsSettings
@@ -66,11 +67,10 @@ class Trading:
         self.quoting = Quoting(settings, self.primary, self.lanes, clock=clock)
         self.runner = Runner(settings, self.primary, JOBS, self.providers, clock=clock, rng=rng, worker=name)
         self.events = events or EventsSettings()
-        self.followers = Followers(self.events, self.primary, clock=clock, rng=rng)
-        self.deliverer = Deliverer(self.events, self.primary, Sender(self.events), clock=clock, rng=rng)
-        self.relay = Relay(
-            self.events, self.primary, rng=rng, busy=lambda: self.lanes.busy(), wake=self._announce
-        )
+        line = Line(self.primary)
+        self.followers = Followers(self.events, line, clock=clock, rng=rng)
+        self.deliverer = Deliverer(self.events, line, Sender(self.events), clock=clock, rng=rng)
+        self.relay = Relay(self.events, line, rng=rng, busy=lambda: self.lanes.busy(), wake=self._announce)
 
     async def start(self) -> None:
         """Starts everything and returns at once, also while no primary answers (`ready` is False then)."""

@@ -18,11 +18,11 @@ from uuid import UUID
 
 from everopen.base.clock import Clock, Rng
 from everopen.base.errors import StoreUnavailable
-from everopen.store import Primary
 from everopen.store.primary import Connection
 from everopen.trading.events import facts, rounds, sign
 from everopen.trading.events.catalogue import PUBLIC
 from everopen.trading.events.facts import SQL, Encoded, Row
+from everopen.trading.events.line import Runs
 from everopen.trading.events.rounds import HEADS, RESTING_FAILURES, WINDOW, Tray, Verdict
 from everopen.trading.events.sender import Sender, Sent
 from everopen.trading.events.settings import EventsSettings
@@ -53,7 +53,7 @@ class Deliverer:
     """One worker's share of the deliveries."""
 
     def __init__(
-        self, settings: EventsSettings, primary: Primary, sender: Sender, *, clock: Clock, rng: Rng
+        self, settings: EventsSettings, primary: Runs, sender: Sender, *, clock: Clock, rng: Rng
     ) -> None:
         self._settings = settings
         self._primary = primary

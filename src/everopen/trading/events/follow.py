@@ -15,11 +15,11 @@ from uuid import UUID
 
 from everopen.base.clock import Clock, Rng
 from everopen.base.errors import StoreUnavailable
-from everopen.store import Primary
 from everopen.store.primary import Connection
 from everopen.trading.events import facts
 from everopen.trading.events.catalogue import PUBLIC
 from everopen.trading.events.facts import Row
+from everopen.trading.events.line import Runs
 from everopen.trading.events.settings import EventsSettings
 
 MEMORY = 4096
@@ -36,7 +36,7 @@ class TooManyFollowers(Exception):
 class Followers:
     """All live followers of one worker."""
 
-    def __init__(self, settings: EventsSettings, primary: Primary, *, clock: Clock, rng: Rng) -> None:
+    def __init__(self, settings: EventsSettings, primary: Runs, *, clock: Clock, rng: Rng) -> None:
         self._settings = settings
         self._primary = primary
         self._clock = clock

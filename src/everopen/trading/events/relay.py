@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from everopen.base.clock import Rng
 from everopen.base.errors import StoreUnavailable
-from everopen.store import Primary
 from everopen.trading.events.facts import SQL
+from everopen.trading.events.line import Runs
 from everopen.trading.events.settings import EventsSettings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Relay:
     def __init__(
         self,
         settings: EventsSettings,
-        primary: Primary,
+        primary: Runs,
         *,
         rng: Rng,
         busy: Callable[[], bool],
