@@ -30,6 +30,9 @@ from everopen.trading import refunds, timeline
 from everopen.trading.orders import ORDER_TOTAL_MAX, Cancelled, Refunded, RefundLine
 from everopen.trading.states import ORDER_STATUSES
 
+WAIT_S_MAX = 20
+"""How long a look at an order may wait for its payment; less than the gateway's patience."""
+
 
 def order_id(call: Call) -> UUID:
     """The order's id in the path. Raises a 404 `Refusal` for what can't be one."""
@@ -48,8 +51,16 @@ async def one_order(shop: Shop, call: Call) -> OrderAnswer:
 
 
 async def get_order(shop: Shop, call: Call) -> Answer:
-    """An order as it is now. Its id can't be guessed, and is what shows that one may see it."""
-    return Answer(await one_order(shop, call))
+    """An order as it is now, or once its payment has ended. Its id can't be guessed, and is what shows that one may see it."""
+    wait = call.parameters.get("wait", "0")
+    if not (wait.isascii() and wait.isdigit() and int(wait[:4]) <= WAIT_S_MAX):
+        raise Refusal("bad-input", f"`wait` must be a whole number of seconds from 0 to {WAIT_S_MAX}.")
+    if wait == "0":
+        return Answer(await one_order(shop, call))
+    found = await shop.order_decided(order_id(call), float(wait))
+    if found is None:
+        raise Refusal("not-found", "There is no such order.")
+    return Answer(answers.viewed(found))
 
 
 async def refund_order(shop: Shop, call: Call) -> Answer:
@@ -252,7 +263,16 @@ ROUTES: tuple[Route, ...] = (
         get_order,
         OrderAnswer,
         refusals=("not-found",),
-        parameters=(ORDER,),
+        parameters=(
+            ORDER,
+            Parameter(
+                "wait",
+                "While its payment is under way, wait so many seconds for its end.",
+                kind="integer",
+                least=0,
+                most=WAIT_S_MAX,
+            ),
+        ),
     ),
     Route(
         "POST",

@@ -12,9 +12,8 @@ import msgspec
 
 from everopen.drill.wire import Reply, Target, Wire, Wires
 
-FIRST_LOOK_S = 0.03
-LOOK_S = 0.02
-"""Pause before a buyer looks at his order, and before he looks again."""
+WAIT_S = 10
+"""How long a look at the order waits for the end of its payment."""
 PAID_S_MAX = 60.0
 BUYER = b'{"customer":{"email":"guest@example.com"},"payment":{"provider":"sandbox","token":"tok_approve"}}'
 
@@ -61,11 +60,8 @@ class Buyer:
             return
         bought_s = time.perf_counter()
         order = msgspec.json.decode(bought.body, type=_Order)
-        path = f"/api/orders/{order.id}"
-        pause_s = FIRST_LOOK_S
+        path = f"/api/orders/{order.id}?wait={WAIT_S}"
         while order.status == "placed":
-            await asyncio.sleep(pause_s)
-            pause_s = LOOK_S
             looked = await self._ask("GET", path)
             if looked.status != 200:
                 self._fail("look at the order", looked)

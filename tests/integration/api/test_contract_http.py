@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,3 +128,17 @@ def test_sessions_orders_and_other_writes_are_counted_apart(shop: ShopUnderTest,
         moved = [client.post("/api/stock/receipts", json=body, headers=STAFF).status_code for _ in range(3)]
         assert moved == [201, 201, 429]
         assert client.get(f"/api/products/{sku}").status_code == 200
+
+
+def test_a_look_at_an_order_may_wait_for_its_payment(shop: ShopUnderTest) -> None:
+    sku = shop.product(stock=10)
+    paid = shop.client.get(f"/api/orders/{shop.order(sku).json()['id']}?wait=15")
+    assert (paid.status_code, paid.json()["status"]) == (200, "paid")
+    slow = shop.order(sku, token="tok_slow").json()["id"]  # three seconds
+    begun = time.monotonic()
+    assert shop.client.get(f"/api/orders/{slow}?wait=1").json()["status"] == "placed"
+    assert 0.9 < time.monotonic() - begun < 2.5
+    assert shop.client.get(f"/api/orders/{slow}?wait=15").json()["status"] == "paid"
+    for wrong in ("-1", "21", "x", "1.5"):
+        assert shop.client.get(f"/api/orders/{slow}?wait={wrong}").status_code == 422
+    assert shop.client.get("/api/orders/00000000-0000-7000-8000-000000000000?wait=5").status_code == 404

@@ -90,10 +90,17 @@ class OrdersCalls(Caller):
                 return
             after = page.next
 
-    async def get_order(self, id: str | UUID, *, deadline_s: float | None = None) -> OrderAnswer:
+    async def get_order(
+        self, id: str | UUID, *, wait: int | None = None, deadline_s: float | None = None
+    ) -> OrderAnswer:
         """An order as it is now: `GET /api/orders/{id}`."""
         found: OrderAnswer = await self.call(
-            "GET", "/api/orders/{id}", OrderAnswer, places={"id": id}, deadline_s=deadline_s
+            "GET",
+            "/api/orders/{id}",
+            OrderAnswer,
+            places={"id": id},
+            query={"wait": wait},
+            deadline_s=deadline_s,
         )
         return found
 
