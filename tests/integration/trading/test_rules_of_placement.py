@@ -292,3 +292,36 @@ def test_of_many_orders_with_one_reference_one_is_placed_and_one_use_of_the_coup
         assert problems(await shop.audit()) == []
 
     asyncio.run(scenario())
+
+
+def test_rule_9_backends_killed_under_quoted_orders_lose_none_and_use_each_coupon_once(shop: Shop) -> None:
+    """A crash at any step goes on from the last commit: the order, its goods, its coupon and its buyer's count are one."""
+
+    async def scenario() -> None:
+        async with shop.worker(lanes=2, second_lane_orders=1, group_max=10) as worker:
+            await shop.stock(worker, apple=100_000)
+            await execute(shop, "UPDATE products SET buyer_limit = 30")
+            await promote(shop, 1000, code="MANY")
+            outcomes: list[Any] = []
+
+            async def customer(number: int) -> None:
+                for _ in range(30):
+                    order = shop.order(
+                        ("apple", 1), coupons=("MANY",), email=f"{number}@example.com", expected_total=225
+                    )
+                    outcomes.append(await worker.place(order))
+
+            async def administrator() -> None:
+                for _ in range(15):
+                    await shop.database.kill_backends()
+                    await asyncio.sleep(0.02)
+
+            await asyncio.gather(administrator(), *(customer(number) for number in range(20)))
+            assert worker.stats()["store_connections_lost_total"] > 0
+        assert all(isinstance(outcome, PlacedOrder) and not outcome.replayed for outcome in outcomes)
+        assert await shop.value("SELECT count(*) FROM orders") == 600
+        assert await shop.value("SELECT used FROM coupons") == 600
+        assert await shop.value("SELECT count(*) FROM limited_sales") == 600
+        assert problems(await shop.audit()) == []
+
+    asyncio.run(scenario())
