@@ -19,13 +19,11 @@ from everopen.api.shapes_range import (
     FacetValueAnswer,
     GroupEntry,
     HistoryAnswer,
-    MovementAnswer,
-    PlaceAnswer,
     PriceAnswer,
     ProductAnswer,
-    StockViewAnswer,
     VersionAnswer,
 )
+from everopen.api.shapes_stock import MovementAnswer, PlaceAnswer, StockViewAnswer
 from everopen.base.money import Money
 from everopen.trading import range as goods
 from everopen.trading.orders import NotFound, SoldOut

@@ -12,12 +12,12 @@ from everopen.api.cursors import cut, page_parameters, read_page
 from everopen.api.hot import fingerprint
 from everopen.api.problems import Refusal
 from everopen.api.routes import Answer, Call, Route
-from everopen.api.shapes_range import (
+from everopen.api.shapes_range import PutAnswer
+from everopen.api.shapes_stock import (
     CorrectionBody,
     LocationAnswer,
     LocationsAnswer,
     LocationsBody,
-    PutAnswer,
     ReceiptBody,
     StockAnswer,
     StockPatchBody,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from everopen.api.shapes_range import (
+from everopen.api.shapes_range import PutAnswer
+from everopen.api.shapes_stock import (
     CorrectionBody,
     LocationsAnswer,
     LocationsBody,
-    PutAnswer,
     ReceiptBody,
     StockAnswer,
     StockPatchBody,
