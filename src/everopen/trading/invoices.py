@@ -94,16 +94,17 @@ async def issue_documents(primary: Primary, settings: TradingSettings) -> str:
     by many at once. Says what was done."""
     invoices = notes = 0
     seller = _seller(settings)
-    while True:
-        issued: int = await primary.run(
-            lambda connection: connection.fetchval(
-                SQL["issue_invoices"], None, settings.invoice_series, seller, BATCH
-            )
+    issued = 1
+    begins = True
+    while issued and invoices < settings.documents_max:
+        arguments = (None, settings.invoice_series, seller, BATCH, begins)
+        issued = await primary.run(
+            lambda connection, given=arguments: connection.fetchval(SQL["issue_invoices"], *given)  # type: ignore[misc]
         )
         invoices += issued
-        if issued < BATCH or invoices >= settings.documents_max:
-            break
-    while True:
+        begins = False
+    issued = 1
+    while issued and notes < settings.documents_max:
         issued = await primary.run(
             lambda connection: connection.fetchval(
                 SQL["issue_credit_notes"],
@@ -115,8 +116,7 @@ async def issue_documents(primary: Primary, settings: TradingSettings) -> str:
             )
         )
         notes += issued
-        if issued < BATCH or notes >= settings.documents_max:
-            return f"Issued {invoices} invoices and {notes} credit notes."
+    return f"Issued {invoices} invoices and {notes} credit notes."
 
 
 async def invoice_of(
@@ -128,7 +128,7 @@ async def invoice_of(
         row = await connection.fetchrow(SQL["invoice_of"], order_id)
         if row is not None and row["content"] is None and row["was_paid"]:
             await connection.fetchval(
-                SQL["issue_invoices"], [order_id], settings.invoice_series, _seller(settings), 1
+                SQL["issue_invoices"], [order_id], settings.invoice_series, _seller(settings), 1, False
             )
             row = await connection.fetchrow(SQL["invoice_of"], order_id)
         return row

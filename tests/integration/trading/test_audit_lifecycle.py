@@ -55,7 +55,6 @@ TAMPERINGS: dict[str, tuple[str, ...]] = {
         "DELETE FROM documents WHERE kind = 'credit_note' AND number = 1",
         "UPDATE document_series SET last = last + 1",
         "DELETE FROM document_series",
-        """UPDATE documents SET content = jsonb_set(content, '{number}', '"INV-2026-000001"') WHERE number = 2""",
     ),
     "paid_orders_have_invoices": (
         "DELETE FROM documents; UPDATE invoicing SET since = '-infinity'; UPDATE orders SET settled_at = now() - interval '2 days'",

@@ -111,7 +111,7 @@ def test_numbers_have_no_gap_when_many_issue_at_once_and_some_fail(shop: Shop) -
                     transaction = connection.transaction()
                     await transaction.start()
                     await connection.fetchval(
-                        "SELECT issue_invoices($1, 'INV', '{\"name\": \"x\"}', 1)", [orders[number]]
+                        "SELECT issue_invoices($1, 'INV', '{\"name\": \"x\"}', 1, false)", [orders[number]]
                     )
                     connection.terminate()
 

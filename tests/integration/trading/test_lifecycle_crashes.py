@@ -34,7 +34,7 @@ ROWS = """
 SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM order_history), (SELECT count(*) FROM shipments),
        (SELECT count(*) FROM shipment_lines), (SELECT count(*) FROM returns), (SELECT count(*) FROM return_lines WHERE good IS NOT NULL),
        (SELECT count(*) FROM refunds), (SELECT count(*) FROM refund_lines), (SELECT count(*) FROM ledger_entries),
-       (SELECT count(*) FROM payment_intents), (SELECT count(*) FROM outbox), (SELECT count(*) FROM audit_log),
+       (SELECT count(*) FROM payment_intents), (SELECT count(*) FROM outbox) + (SELECT count(*) FROM events), (SELECT count(*) FROM audit_log),
        (SELECT count(*) FROM stock_movements), (SELECT sum(on_hand) FROM stock), (SELECT count(*) FROM idempotency)
 """
 

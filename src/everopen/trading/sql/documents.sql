@@ -1,6 +1,6 @@
 -- name: issue_invoices
 -- Writes the invoices of these orders, or (NULL) of the next that were paid.
-SELECT issue_invoices($1::uuid[], $2, $3::jsonb, $4);
+SELECT issue_invoices($1::uuid[], $2, $3::jsonb, $4, $5);
 
 -- name: issue_credit_notes
 -- Writes the credit notes of these refunds, or (NULL) of all that lack one.

@@ -43,31 +43,46 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- issue_invoices: writes the invoices of these orders, or (NULL) of the next ones that were paid; orders that have one, or
--- were never paid, are left out. Answers how many it wrote. Orders that are paid while it looks come in the next round.
-CREATE FUNCTION issue_invoices(p_orders uuid[], p_series text, p_seller jsonb, p_limit integer) RETURNS integer
+-- were never paid, are left out. Answers how many it wrote; as long as these are some, there may be more. Orders that are paid
+-- while it looks come in the next round. p_look_back: a round begins. A payment's time is that of its transaction's
+-- beginning, and a commit may wait for its standby: so a round looks back a little, and the first one of a day by far.
+CREATE FUNCTION issue_invoices(p_orders uuid[], p_series text, p_seller jsonb, p_limit integer, p_look_back boolean) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
     this_year integer := hold_series(p_series);
     upto timestamptz := now() - interval '1 second';
     marks invoicing;
     from_time timestamptz;
+    slice_end timestamptz;
+    slice interval := interval '1 minute';
     todo uuid[];
     last_paid timestamptz;
     before integer;
 BEGIN
     IF p_orders IS NULL THEN
-        -- A payment's time is that of its transaction's beginning, and a commit may wait for its standby: so it looks back a
-        -- little each time, and once a day by far.
         SELECT * INTO marks FROM invoicing;
         from_time := greatest(marks.since, marks.done_to - CASE
-            WHEN date_trunc('day', upto) > marks.done_to THEN interval '2 days' ELSE interval '2 minutes' END);
-        SELECT array_agg(c.id ORDER BY c.settled_at, c.id), max(c.settled_at) INTO todo, last_paid
-          FROM (SELECT o.id, o.settled_at FROM orders o
-                 WHERE o.settled_at >= from_time AND o.settled_at < upto
-                   AND o.status NOT IN ('placed', 'authorised', 'declined') AND was_paid(o.id, o.status)
-                   AND NOT EXISTS (SELECT FROM documents d WHERE d.order_id = o.id AND d.kind = 'invoice')
-                 ORDER BY o.settled_at, o.id LIMIT p_limit) c;
-        UPDATE invoicing SET done_to = CASE WHEN coalesce(cardinality(todo), 0) < p_limit THEN upto ELSE last_paid END;
+            WHEN NOT p_look_back THEN interval '0'
+            WHEN date_trunc('day', upto) > marks.done_to THEN interval '2 days'
+            ELSE interval '2 minutes' END);
+        IF from_time = '-infinity' THEN
+            SELECT coalesce(min(o.settled_at), upto) INTO from_time FROM orders o;
+        END IF;
+        -- Slice by slice, so that a batch costs its own orders and not the whole backlog.
+        LOOP
+            slice_end := least(upto, from_time + slice);
+            SELECT array_agg(c.id ORDER BY c.settled_at, c.id), max(c.settled_at) INTO todo, last_paid
+              FROM (SELECT o.id, o.settled_at FROM orders o
+                     WHERE o.settled_at >= from_time AND o.settled_at < slice_end
+                       AND (o.status IN ('paid', 'partly_shipped', 'shipped', 'completed', 'returned')
+                            OR (o.status = 'cancelled' AND was_paid(o.id, o.status)))
+                       AND NOT EXISTS (SELECT FROM documents d WHERE d.order_id = o.id AND d.kind = 'invoice')
+                     ORDER BY o.settled_at, o.id LIMIT p_limit) c;
+            EXIT WHEN todo IS NOT NULL OR slice_end >= upto;
+            from_time := slice_end;
+            slice := slice * 4;
+        END LOOP;
+        UPDATE invoicing SET done_to = CASE WHEN coalesce(cardinality(todo), 0) < p_limit THEN slice_end ELSE last_paid END;
     ELSE
         SELECT array_agg(o.id ORDER BY o.settled_at, o.id) INTO todo FROM orders o
          WHERE o.id = ANY (p_orders) AND was_paid(o.id, o.status)
@@ -122,7 +137,7 @@ BEGIN
            AND NOT EXISTS (SELECT FROM documents d WHERE d.refund_id = r.id AND d.kind = 'credit_note')
            AND NOT EXISTS (SELECT FROM documents d WHERE d.order_id = r.order_id AND d.kind = 'invoice') LIMIT p_limit) c;
     IF todo IS NOT NULL THEN
-        PERFORM issue_invoices(todo, p_invoice_series, p_seller, p_limit);
+        PERFORM issue_invoices(todo, p_invoice_series, p_seller, p_limit, false);
     END IF;
     this_year := hold_series(p_series);
     SELECT array_agg(c.id ORDER BY c.created_at, c.id) INTO todo

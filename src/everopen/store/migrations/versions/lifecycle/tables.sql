@@ -118,10 +118,14 @@ CREATE TABLE documents (
     issued_at timestamptz NOT NULL DEFAULT now(),
     content jsonb NOT NULL,
     PRIMARY KEY (series, year, number),
-    CHECK (CASE kind WHEN 'invoice' THEN order_id IS NOT NULL AND refund_id IS NULL ELSE refund_id IS NOT NULL END)
+    CHECK (CASE kind WHEN 'invoice' THEN order_id IS NOT NULL AND refund_id IS NULL ELSE refund_id IS NOT NULL END),
+    CONSTRAINT documents_show_their_number CHECK (
+        content ->> 'number' IS NOT DISTINCT FROM
+            series || '-' || year || '-' || lpad(number::text, greatest(6, length(number::text)), '0'))
 );
-CREATE UNIQUE INDEX documents_invoice_of ON documents (order_id) WHERE kind = 'invoice';
-CREATE UNIQUE INDEX documents_credit_note_of ON documents (refund_id) WHERE kind = 'credit_note';
+-- With the total, so that the audit reads the index and not what was printed.
+CREATE UNIQUE INDEX documents_invoice_of ON documents (order_id) INCLUDE (total) WHERE kind = 'invoice';
+CREATE UNIQUE INDEX documents_credit_note_of ON documents (refund_id) INCLUDE (total) WHERE kind = 'credit_note';
 CREATE INDEX documents_credit_notes ON documents (order_id) WHERE kind = 'credit_note';
 COMMENT ON TABLE documents IS 'invoices and credit notes as they were issued, append-only; content is what was printed';
 
