@@ -84,7 +84,7 @@ class TradingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = 10.0
     payer_settle_busy_ms: Annotated[
         float, msgspec.Meta(ge=0, description="That pause while orders come in a rush: fewer, larger groups.")
-    ] = 50.0
+    ] = 20.0
     payer_slow_ms: Annotated[
         float,
         msgspec.Meta(

@@ -97,9 +97,8 @@ class Deliverer:
     async def _look(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(
-                    self._news.wait(), self._settings.poll_s * (0.75 + 0.5 * self._rng.random())
-                )
+                async with asyncio.timeout(self._settings.poll_s * (0.75 + 0.5 * self._rng.random())):
+                    await self._news.wait()
             except TimeoutError:
                 pass
             self._news.clear()

@@ -112,7 +112,8 @@ class Followers:
                     spoke_s = self._clock.monotonic_s()
                     continue
                 try:
-                    await asyncio.wait_for(changed.wait(), quiet_s)
+                    async with asyncio.timeout(quiet_s):
+                        await changed.wait()
                 except TimeoutError:
                     pass
         finally:
@@ -157,9 +158,8 @@ class Followers:
         self._change()
         while self.count and not self._ending:
             try:
-                await asyncio.wait_for(
-                    self._news.wait(), self._settings.poll_s * (0.75 + 0.5 * self._rng.random())
-                )
+                async with asyncio.timeout(self._settings.poll_s * (0.75 + 0.5 * self._rng.random())):
+                    await self._news.wait()
             except TimeoutError:
                 pass
             self._news.clear()
