@@ -181,6 +181,16 @@ def test_more_followers_than_allowed_are_sent_elsewhere(api_database: Database) 
             pass
 
 
+def test_followers_of_single_orders_leave_room_for_staff(api_database: Database) -> None:
+    with worker_of(api_database, followers_max=2) as shop:
+        order = shop.order(sku_of(shop, "ROOM")).json()["id"]
+        path = f"/api/orders/{order}/events"
+        with Follower(lambda: client_of(shop.worker), path):
+            assert shop.client.get(path).status_code == 503
+            with follower(shop):
+                pass
+
+
 def test_sigterm_ends_streams_at_once(api_database: Database) -> None:
     with worker_of(api_database) as shop:
         with follower(shop):

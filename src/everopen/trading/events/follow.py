@@ -76,7 +76,8 @@ class Followers:
         """The pieces of a stream of server-sent events: those after a number (None: from now on) of some topics (none: all that are
         public)
         or of one order. Raises TooManyFollowers."""
-        if self.count >= self._settings.followers_max:
+        most = self._settings.followers_max
+        if self.count >= (most if stream is None else (most + 1) // 2):
             raise TooManyFollowers
         purged, last = await self._primary.run(facts.bounds)
         return self._stream(after, purged, last, tuple(topics) or PUBLIC, stream)

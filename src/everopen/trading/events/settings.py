@@ -67,8 +67,12 @@ class EventsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(gt=1, description="A subscriber whose worker died is served by another after at most so long."),
     ] = 30.0
     followers_max: Annotated[
-        int, Meta(ge=0, description="Live followers (GET /api/events) per worker; more are sent elsewhere.")
-    ] = 256
+        int,
+        Meta(
+            ge=0,
+            description="Live followers per worker; more are sent elsewhere. Followers of single orders, who may be anybody, take at most half.",
+        ),
+    ] = 128
     heartbeat_s: Annotated[
         float, Meta(gt=0, le=25, description="A follower hears something at least so often.")
     ] = 10.0
