@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from everopen.api import people, staff
+from everopen.api import events, jobs, people, staff
 from everopen.api.table import TABLE
 from tests.integration.api import calls_lifecycle, calls_money, calls_pricing
 from tests.integration.api.conftest import STAFF, ShopUnderTest, order_body
@@ -156,6 +156,7 @@ def test_real_answers_fit_the_document(shop: ShopUnderTest, document: dict[str, 
     made |= calls_money.calls(shop, sku)
     elsewhere = {route.name for route in (*people.ROUTES, *staff.ROUTES)}  # test_people_http.py
     elsewhere |= calls_money.ELSEWHERE
+    elsewhere |= {route.name for route in (*events.ROUTES, *jobs.ROUTES)}  # test_events_http.py
     assert set(made) | elsewhere == {route.name for route in TABLE if not route.page}
     components = document["components"]["schemas"]
     operations = {
