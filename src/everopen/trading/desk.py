@@ -69,7 +69,9 @@ class Trading:
         self.events = events or EventsSettings()
         line = Line(self.primary)
         self.followers = Followers(self.events, line, clock=clock, rng=rng)
-        self.deliverer = Deliverer(self.events, line, Sender(self.events), clock=clock, rng=rng)
+        self.deliverer = Deliverer(
+            self.events, line, Sender(self.events), clock=clock, rng=rng, busy=lambda: self.lanes.busy()
+        )
         self.relay = Relay(self.events, line, rng=rng, busy=lambda: self.lanes.busy(), wake=self._announce)
 
     async def start(self) -> None:

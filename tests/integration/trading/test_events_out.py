@@ -341,6 +341,22 @@ def test_a_slow_subscriber_does_not_hold_up_the_others(shop: Shop) -> None:
         asyncio.run(scenario(slow, quick))
 
 
+def test_deliveries_give_way_to_a_rush_of_orders(shop: Shop) -> None:
+    async def scenario(receiver: Receiver) -> None:
+        rush = True
+        async with worker_of(shop.database, yield_ms=100.0) as worker:
+            worker.deliverer._busy = lambda: rush
+            await worker.subscribe(receiver.url)
+            await announce(shop, *(("order.placed", uuid4()) for _ in range(100)))
+            await asyncio.sleep(1.5)
+            assert 1 <= len(receiver.got) <= 16
+            rush = False
+            await until(lambda: len(receiver.got) == 100)
+
+    with Receiver() as receiver:
+        asyncio.run(scenario(receiver))
+
+
 def test_bug_events_of_a_time_when_the_subscriber_was_down_are_all_delivered(shop: Shop) -> None:
     """Events never delivered after a crash (medusa#14357); no sweep of pending deliveries (Saleor)."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -53,13 +53,22 @@ class Deliverer:
     """One worker's share of the deliveries."""
 
     def __init__(
-        self, settings: EventsSettings, primary: Runs, sender: Sender, *, clock: Clock, rng: Rng
+        self,
+        settings: EventsSettings,
+        primary: Runs,
+        sender: Sender,
+        *,
+        clock: Clock,
+        rng: Rng,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._primary = primary
         self._sender = sender
         self._clock = clock
         self._rng = rng
+        self._busy = busy
+        self._gate = asyncio.Lock()
         self._serving: dict[UUID, tuple[_Served, asyncio.Task[None]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
@@ -248,12 +257,19 @@ class Deliverer:
         """Events of one order, one after the other, until one fails."""
         for row in line:
             async with places:
+                await self._give_way()
                 if self._clock.monotonic_s() >= served.until_s:
                     raise _Overtaken
                 sent = await self._send(served, row.seq, bodies[row.seq])
             outcomes[row.seq] = sent
             if not sent.ok:
                 return
+
+    async def _give_way(self) -> None:
+        """Lets orders go first: a delivery costs a worker more than an order, and can wait."""
+        if self._busy():
+            async with self._gate:
+                await asyncio.sleep(self._settings.yield_ms / 1000)
 
     async def _send(self, served: _Served, seq: int, body: bytes) -> Sent:
         message_id, now_s = facts.event_id(seq), int(self._clock.wall_s())

@@ -59,6 +59,13 @@ class EventsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(ge=1, le=64, description="Events under way to one subscriber at once (of different orders)."),
     ] = 8
+    yield_ms: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="While orders come in a rush, a worker sends one event in so many milliseconds; the rest waits.",
+        ),
+    ] = 20.0
     subscribers_at_once: Annotated[
         int, Meta(ge=1, le=1024, description="Subscribers that one worker serves at once.")
     ] = 64
