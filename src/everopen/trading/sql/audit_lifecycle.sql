@@ -80,10 +80,11 @@ SELECT format('order %s line %s: charged %s, given back %s', o.id, l.line_no, c.
   JOIN order_lines l ON l.order_id = b.order_id AND l.line_no = b.order_line_no
   LEFT JOIN (SELECT order_id, -sum(amount) AS amount FROM ledger_entries WHERE event = 'waived' AND account = 'receivable' GROUP BY order_id) w
     ON w.order_id = o.id
-  CROSS JOIN LATERAL (SELECT CASE WHEN w.amount IS NULL THEN 1 ELSE (o.total - w.amount)::numeric / o.total END AS share) s
+  CROSS JOIN LATERAL (SELECT (o.total - coalesce(w.amount, 0))::numeric AS captured, greatest(o.total, 1) AS total) s
+  -- (Multiplied first: a third of 750 is 250, and 750 times a rounded third is not.)
   CROSS JOIN LATERAL (SELECT floor((l.quantity * l.unit_price - coalesce(l.discount, 0)
-                                    + CASE WHEN o.tax_added THEN coalesce(l.tax, 0) ELSE 0 END) * s.share) AS charge,
-                             floor(coalesce(l.tax, 0) * s.share) AS tax) c
+                                    + CASE WHEN o.tax_added THEN coalesce(l.tax, 0) ELSE 0 END) * s.captured / s.total) AS charge,
+                             floor(coalesce(l.tax, 0) * s.captured / s.total) AS tax) c
  WHERE b.amount > c.charge OR b.tax > c.tax OR (b.quantity = l.quantity AND abs(b.amount - c.charge) + abs(b.tax - c.tax) > (w.amount IS NOT NULL)::integer)
 UNION ALL
 SELECT format('order %s: shipping %s, given back %s', o.id, o.shipping, b.shipping)
