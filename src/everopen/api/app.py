@@ -12,8 +12,6 @@ import time
 from functools import partial
 from typing import Any
 
-import asyncpg
-
 from everopen.api.access import Access
 from everopen.api.bodies import ClientGone, Message, Receive, Scope, Send
 from everopen.api.hot import OrderEntrance
@@ -91,12 +89,6 @@ class Api:
             await self._refuse(refusal, scope, receive, send)
         except ClientGone:
             self._counters["clients_gone"] += 1
-        except asyncpg.CheckViolationError as error:
-            if error.constraint_name != "payment_within_bounds":
-                await self._failed(error, scope, receive, send)
-                return
-            told = Refusal("conflict", "More money would go back than was captured. Nothing was changed.")
-            await self._refuse(told, scope, receive, send)
         except StoreUnavailable as error:
             await self._refuse(self._unavailable(error.cause), scope, receive, send)
         except asyncio.CancelledError:
@@ -105,7 +97,10 @@ class Api:
             # The grace of SIGTERM is over: the outcome is unknown here, and another worker finds it by the key.
             await self._refuse(self._unavailable("The worker is ending."), scope, receive, send)
         except Exception as error:
-            await self._failed(error, scope, receive, send)
+            instance = f"urn:uuid:{uuid7()}"
+            log.exception("%s %s failed as %s", scope["method"], scope["path"], instance, exc_info=error)
+            told = Refusal("internal", "Something went wrong here; it was logged.", instance=instance)
+            await self._refuse(told, scope, receive, send)
         finally:
             self._in_flight -= 1
 
@@ -122,12 +117,6 @@ class Api:
             await send(message)
 
         return say_too
-
-    async def _failed(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
-        instance = f"urn:uuid:{uuid7()}"
-        log.exception("%s %s failed as %s", scope["method"], scope["path"], instance, exc_info=error)
-        told = Refusal("internal", "Something went wrong here; it was logged.", instance=instance)
-        await self._refuse(told, scope, receive, send)
 
     def _unavailable(self, cause: str) -> Refusal:
         return unavailable(cause, self._shop.settings.retry_after_s, elsewhere=self._shop.ending)
