@@ -17,7 +17,10 @@ def test_an_order_is_placed_then_paid(shop: ShopUnderTest) -> None:
     order = answer.json()
     assert order["status"] == "placed"
     assert order["total"] == {"amount": 510, "currency": "GBP"}
-    assert order["lines"] == [
+    sold = ("sku", "title", "quantity", "unit_price", "amount")
+    assert [
+        {name: line[name] for name in sold} for line in order["lines"]
+    ] == [  # once a shop has rules, lines say more
         {
             "sku": sku,
             "title": "White metal lantern",
