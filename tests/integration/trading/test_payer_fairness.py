@@ -78,3 +78,24 @@ def test_a_settlement_waits_for_the_standby_before_anybody_sees_it(shop: Shop) -
                 assert await shop.value("SELECT status FROM orders") == "paid"
 
     asyncio.run(scenario())
+
+
+def test_a_worker_leaves_payments_of_a_provider_that_it_does_not_have_to_those_who_have_it(
+    shop: Shop,
+) -> None:
+    """While a new provider is rolled out, workers differ; who can't ask must not use up the pauses of who can."""
+
+    async def scenario() -> None:
+        shop.sandbox.start()
+        async with shop.worker(payer_lease_s=0.1) as first:
+            await shop.stock(first, apple=10)
+            await first.place(shop.order(("apple", 1)))
+        async with shop.worker() as without:
+            without.providers.clear()
+            await asyncio.sleep(0.5)
+            assert await shop.value("SELECT attempts FROM payment_intents") == 0
+            async with shop.worker():
+                await eventually(lambda: all_settled(shop))
+        assert await shop.value("SELECT status FROM orders") == "paid"
+
+    asyncio.run(scenario())

@@ -251,8 +251,9 @@ class Payer:
         until_s = self._until_s()
         lease = timedelta(seconds=self._settings.payer_lease_s)
         full = self._queue.full()
+        able = [name for name in self._providers if name not in full]
         rows: Any = await self._primary.run(
-            lambda connection: connection.fetch(SQL["claim_payments"], most, lease, full), deadline_s=5.0
+            lambda connection: connection.fetch(SQL["claim_payments"], most, lease, able), deadline_s=5.0
         )
         for row in rows:
             self._queue.put(

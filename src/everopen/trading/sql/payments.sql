@@ -16,12 +16,12 @@ UPDATE payment_intents
                WHERE p.id = ANY ($1::uuid[]) AND p.status IN ('pending', 'unknown') FOR NO KEY UPDATE SKIP LOCKED);
 
 -- name: claim_payments
--- Takes up payments that are due, for the length of a lease; others skip them. Not those of providers that are too slow now,
+-- Takes up payments that are due, for the length of a lease; others skip them. Only of providers that this worker may ask now,
 -- and an order's last capture (which gives back what it leaves) only after its other captures.
 UPDATE payment_intents i
    SET attempts = i.attempts + 1, next_attempt_at = now() + $2::interval
   FROM (SELECT id FROM payment_intents p
-         WHERE status IN ('pending', 'unknown') AND next_attempt_at <= now() AND provider <> ALL ($3::text[])
+         WHERE status IN ('pending', 'unknown') AND next_attempt_at <= now() AND provider = ANY ($3::text[])
            AND (final IS NOT TRUE OR NOT EXISTS (
                    SELECT FROM payment_intents c
                     WHERE c.order_id = p.order_id AND c.kind = 'capture' AND c.status IN ('pending', 'unknown') AND c.id <> p.id))
