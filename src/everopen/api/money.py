@@ -1,4 +1,4 @@
-"""Payments and the ledger over HTTP: captures, voids, what failed, the providers' webhooks, reconciliation, books.
+"""Payments over HTTP: captures, voids, what failed, the providers' webhooks, reconciliation.
 
 A webhook is no order to do something. Its signature says that the provider sent it; what became of the payment is asked of
 the provider, and ends in the same transition as a call's answer and a poll's."""
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import NoReturn
 from uuid import UUID
 
@@ -20,10 +20,8 @@ from everopen.api.orders import order_id
 from everopen.api.problems import Refusal
 from everopen.api.routes import Answer, Call, Parameter, Route
 from everopen.api.shapes_money import (
-    AccountAnswer,
     AskedAnswer,
     CaptureBody,
-    CurrencyAnswer,
     DaySumAnswer,
     DifferenceAnswer,
     FailedPaymentsAnswer,
@@ -34,20 +32,16 @@ from everopen.api.shapes_money import (
     ReconciliationAnswer,
     ReconciliationsAnswer,
     RetryBody,
-    TrialBalanceAnswer,
     VoidBody,
     VoidedAnswer,
 )
 from everopen.api.shop import Shop
 from everopen.base.money import Money
-from everopen.store.primary import Connection
-from everopen.trading import ledger
 from everopen.trading.orders import KeyReused, NotFound, WrongState
 from everopen.trading.payments import BadNotice, ProviderSilent, staff
 from everopen.trading.payments.reconcile import Reconciliation, find_reports, reconcile_day
 
 log = logging.getLogger(__name__)
-ACCOUNTS = ("receivable", "sales", "cash", "returns", "customer_credit", "tax", "shipping")
 RETRY_AFTER = [(b"retry-after", b"5")]
 
 
@@ -252,77 +246,6 @@ def _payment(one: staff.Payment) -> PaymentAnswer:
     return PaymentAnswer(amount=Money(one.amount, one.currency), **facts)
 
 
-# --- ledger
-
-
-def _time(call: Call, name: str, default: datetime | None = None) -> datetime:
-    """A time of the query. Raises a 422 `Refusal`."""
-    text = call.parameters.get(name, "")
-    if not text and default is not None:
-        return default
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise Refusal("bad-input", f"`{name}` must be a time such as 2026-11-01T00:00:00Z.") from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    if not 1900 <= found.year <= 9000:
-        raise Refusal("bad-input", f"`{name}` is a time that these books don't reach.")
-    return found
-
-
-async def trial_balance(shop: Shop, call: Call) -> Answer:
-    """What each account holds."""
-    before = _time(call, "before", datetime.now(UTC) + timedelta(seconds=1))
-    found = await shop.money.primary.run(lambda connection: ledger.trial_balance(connection, before))
-    currencies = [
-        CurrencyAnswer(
-            one.currency,
-            one.debit,
-            one.credit,
-            [
-                AccountAnswer(each.account, each.debit, each.credit, each.balance, each.entries)
-                for each in one.accounts
-            ],
-        )
-        for one in found.currencies
-    ]
-    return Answer(TrialBalanceAnswer(found.before, found.balanced, currencies))
-
-
-async def statement(shop: Shop, call: Call) -> Answer:
-    """An account's entries in a period, as CSV."""
-    account = call.parameters.get("account", "")
-    if account not in ACCOUNTS:
-        raise Refusal("bad-input", f"`account` must be one of {', '.join(ACCOUNTS)}.")
-    currency = call.parameters.get("currency", shop.currency)
-    if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
-        raise Refusal("bad-input", "`currency` must be a code of three capitals such as GBP.")
-    since, until = _time(call, "since"), _time(call, "until", datetime.now(UTC) + timedelta(seconds=1))
-    if since >= until:
-        raise Refusal("bad-input", "`since` must be before `until`.")
-    most = shop.money.settings.ledger_rows_max
-
-    async def write(connection: Connection) -> str:
-        pieces = ledger.statement(connection, account, currency, since, until, most=most)
-        return "".join([piece async for piece in pieces])
-
-    try:
-        text = await shop.money.primary.run(write)
-    except ledger.TooLong:
-        raise Refusal(
-            "bad-input",
-            f"This period has more than {most:,} entries; take a shorter one, or `everopen ledger statement`.",
-        ) from None
-    name = f"{account}-{currency}-{since:%Y%m%d}-{until:%Y%m%d}.csv"
-    headers = [
-        (b"content-type", b"text/csv; charset=utf-8"),
-        (b"content-disposition", f'attachment; filename="{name}"'.encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    return Answer(text.encode(), headers)
-
-
 _ORDER = Parameter("id", "The order's id.", "path")
 _PAYMENT = Parameter("id", "The payment's id.", "path")
 ROUTES: tuple[Route, ...] = (
@@ -432,31 +355,5 @@ ROUTES: tuple[Route, ...] = (
         refusals=("not-found", "bad-signature", "provider-silent"),
         parameters=(Parameter("provider", "The provider's name.", "path"),),
         raw=True,
-    ),
-    Route(
-        "GET",
-        "/api/ledger/trial-balance",
-        "getTrialBalance",
-        "What each account holds in each currency",
-        trial_balance,
-        TrialBalanceAnswer,
-        parameters=(Parameter("before", "Entries posted before this time; now by default."),),
-        scope="ledger:read",
-    ),
-    Route(
-        "GET",
-        "/api/ledger/statement",
-        "getStatement",
-        "An account's entries in a period, as CSV",
-        statement,
-        bytes,
-        parameters=(
-            Parameter("account", "The account.", choices=ACCOUNTS),
-            Parameter("since", "The first moment of the period (RFC 3339)."),
-            Parameter("until", "The first moment after it; now by default."),
-            Parameter("currency", "ISO 4217; the shop's own by default."),
-        ),
-        scope="ledger:read",
-        media="text/csv",
     ),
 )

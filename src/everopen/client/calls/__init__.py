@@ -4,6 +4,7 @@ from everopen.client.calls.carts import CartsCalls
 from everopen.client.calls.catalogue import CatalogueCalls
 from everopen.client.calls.events import EventsCalls
 from everopen.client.calls.jobs import JobsCalls
+from everopen.client.calls.ledger import LedgerCalls
 from everopen.client.calls.lifecycle import LifecycleCalls
 from everopen.client.calls.money import MoneyCalls
 from everopen.client.calls.orders import OrdersCalls
@@ -24,6 +25,7 @@ class Calls(
     CatalogueCalls,
     EventsCalls,
     JobsCalls,
+    LedgerCalls,
     LifecycleCalls,
     MoneyCalls,
     OrdersCalls,

@@ -16,7 +16,6 @@ from everopen.api.shapes_money import (
     ReconciliationAnswer,
     ReconciliationsAnswer,
     RetryBody,
-    TrialBalanceAnswer,
     VoidBody,
     VoidedAnswer,
 )
@@ -183,38 +182,6 @@ class MoneyCalls(Caller):
             NoticeAnswer,
             places={"provider": provider},
             key=key,
-            deadline_s=deadline_s,
-        )
-        return found
-
-    async def get_trial_balance(
-        self, *, before: str | None = None, deadline_s: float | None = None
-    ) -> TrialBalanceAnswer:
-        """What each account holds in each currency: `GET /api/ledger/trial-balance`."""
-        found: TrialBalanceAnswer = await self.call(
-            "GET",
-            "/api/ledger/trial-balance",
-            TrialBalanceAnswer,
-            query={"before": before},
-            deadline_s=deadline_s,
-        )
-        return found
-
-    async def get_statement(
-        self,
-        *,
-        account: str | None = None,
-        since: str | None = None,
-        until: str | None = None,
-        currency: str | None = None,
-        deadline_s: float | None = None,
-    ) -> bytes:
-        """An account's entries in a period, as CSV: `GET /api/ledger/statement`."""
-        found: bytes = await self.call(
-            "GET",
-            "/api/ledger/statement",
-            bytes,
-            query={"account": account, "since": since, "until": until, "currency": currency},
             deadline_s=deadline_s,
         )
         return found
