@@ -52,6 +52,10 @@ def _main() -> None:
             webhook_secret=sandbox_secret(OPERATOR_KEY),
         )
         return
+    if asked.get("steps"):
+        from tests.integration.api import steps
+
+        steps.watch(Path(asked["steps"]), asked.get("die_at"))
     import msgspec
 
     from everopen.api.main import run
