@@ -27,11 +27,17 @@ class Follower(threading.Thread):
     """Follows until stopped; `events` holds what came, decoded, in order."""
 
     def __init__(
-        self, client: Callable[[], httpx.Client], path: str, headers: dict[str, str] | None = None
+        self,
+        client: Callable[[], httpx.Client],
+        path: str,
+        headers: dict[str, str] | None = None,
+        *,
+        again: bool = True,
     ) -> None:
         super().__init__(daemon=True)
         self._client = client
         self._path = path
+        self._again = again
         self._headers = headers or {}
         self.last = ""
         self.events: list[dict[str, Any]] = []
@@ -48,6 +54,8 @@ class Follower(threading.Thread):
             except httpx.TransportError:
                 pass
             self.open.clear()
+            if not self._again:
+                return
             time.sleep(0.05)
 
     def _once(self) -> None:
