@@ -32,7 +32,9 @@ class ClusterSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     shared_buffers_mb: Annotated[
         int, Meta(ge=0, le=65536, description="Buffer cache of each node. 0: 1/32 of the memory, 64 to 1024.")
     ] = 0
-    max_connections: Annotated[int, Meta(ge=20, le=2000, description="Connections each node allows.")] = 100
+    max_connections: Annotated[
+        int, Meta(ge=20, le=2000, description="Connections each node allows; a worker holds nine.")
+    ] = 200
     max_wal_size_mb: Annotated[
         int,
         Meta(
