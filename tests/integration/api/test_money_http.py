@@ -73,7 +73,7 @@ def settled_once(shop: ShopUnderTest, order: str) -> bool:
 def test_rule_5_an_answer_and_webhooks_for_it_settle_a_payment_once_in_any_order(
     shop: ShopUnderTest, token: str
 ) -> None:
-    """vendure#2620, medusa#13301, saleor#19220, spree#13938: the confirm call races the webhook."""
+    """vendure#2620, medusa#13301, saleor#19220, spree#13938, pinelab-vendure-plugins#620: the confirm call races the webhook."""
     sku = shop.product(stock=20)
     with ThreadPoolExecutor(5) as pool:
         orders = [one.json()["id"] for one in pool.map(lambda _: shop.order(sku, token=token), range(5))]

@@ -207,7 +207,9 @@ async def returned(value: bool) -> bool:
     return value
 
 
-def test_an_unreachable_provider_never_releases_a_reservation_but_an_absent_charge_does(shop: Shop) -> None:
+def test_rule_2_a_reservation_expires_when_the_provider_knows_of_no_charge_and_never_while_it_is_silent(
+    shop: Shop,
+) -> None:
     async def scenario() -> None:
         facts = {"reservation_minutes": 0.0001, "payer_lease_s": 0.2, "payer_retry_s_max": 0.2}
         async with shop.worker(**facts) as worker:
@@ -222,6 +224,29 @@ def test_an_unreachable_provider_never_releases_a_reservation_but_an_absent_char
             await eventually(lambda: all_settled(shop))
         rows = await shop.fetch("SELECT status, on_hand, reserved FROM orders, stock")
         assert tuple(rows[0]) == ("declined", 10, 0)
+        assert problems(await shop.audit(books=True)) == []
+
+    asyncio.run(scenario())
+
+
+def test_rule_2_paying_consumes_the_reservation_in_the_transaction_that_marks_the_order_paid(
+    shop: Shop,
+) -> None:
+    async def scenario() -> None:
+        shop.sandbox.start()
+        look = (
+            "SELECT s.on_hand, s.reserved, count(*) FILTER (WHERE o.status = 'paid') AS paid,"
+            " count(*) FILTER (WHERE o.status = 'placed') AS placed FROM stock s, orders o GROUP BY s.on_hand, s.reserved"
+        )
+        seen = set()
+        async with shop.worker(payer_settle_max=3) as worker:
+            await shop.stock(worker, apple=1000)
+            orders = [asyncio.create_task(worker.place(shop.order(("apple", 1)))) for _ in range(120)]
+            while not (all(order.done() for order in orders) and await all_settled(shop)):
+                for row in await shop.fetch(look):  # one statement: one moment
+                    seen.add(tuple(row))
+        assert all((on_hand, reserved) == (1000 - paid, placed) for on_hand, reserved, paid, placed in seen)
+        assert len({paid for _, _, paid, _ in seen if 0 < paid < 120}) > 3  # seen on the way, too
         assert problems(await shop.audit(books=True)) == []
 
     asyncio.run(scenario())
