@@ -24,8 +24,8 @@ INSERT INTO coupons (id, version, code, promotion_id, limit_total)
 VALUES (gen_random_uuid(), {VERSION}, 'SPRING', '{PROMOTION}', 1), (gen_random_uuid(), {VERSION}, 'SPRING2', '{PROMOTION}', NULL);
 INSERT INTO tax_rates (id, version, country, tax_category, rate_bp) VALUES (gen_random_uuid(), {VERSION}, 'GB', 'standard', 2000);
 INSERT INTO shipping_methods (code, version, label, currency, basis, countries)
-VALUES ('post', {VERSION}, 'Post', 'GBP', 'value', '{{GB}}');
-INSERT INTO shipping_steps VALUES ('post', 0, 300);
+VALUES ('parcel', {VERSION}, 'Post', 'GBP', 'value', '{{GB}}');
+INSERT INTO shipping_steps VALUES ('parcel', 0, 300);
 UPDATE pricing_rules SET shipping_required = false;
 """
 NO_RULES = """
@@ -64,7 +64,7 @@ def test_a_quote_is_what_the_order_then_costs(ruled: ShopUnderTest) -> None:
     asked = {
         "lines": [{"sku": sku, "quantity": 4}],
         "coupons": ["spring2"],
-        "shipping": {"method": "post", "country": "GB"},
+        "shipping": {"method": "parcel", "country": "GB"},
     }
     quote = ruled.client.post("/api/quotes", json=asked)
     assert quote.status_code == 200
@@ -73,12 +73,12 @@ def test_a_quote_is_what_the_order_then_costs(ruled: ShopUnderTest) -> None:
     assert shown["goods"] == pounds(1000)
     assert shown["discount"] == pounds(100)
     assert shown["tax"] == {"amount": pounds(200), "included": True}
-    assert shown["shipping"] == {"amount": pounds(300), "method": "post", "address": None}
+    assert shown["shipping"] == {"amount": pounds(300), "method": "parcel", "address": None}
     assert shown["promotions"] == [{"label": "Spring", "amount": pounds(100)}]
     body = {
         **order_body(sku, 4),
         "coupons": ["spring2"],
-        "shipping": {"method": "post", "address": ADDRESS},
+        "shipping": {"method": "parcel", "address": ADDRESS},
         "expected_total": shown["total"],
     }
     headers = {"idempotency-key": str(uuid.uuid4())}
@@ -126,7 +126,7 @@ def test_another_total_than_expected_is_refused_with_the_true_one(shop: ShopUnde
     [
         ({"coupons": ["NOPE"]}, 422, "unknown-coupon"),
         ({"shipping": {"method": "pigeon"}}, 422, "no-shipping-method"),
-        ({"shipping": {"method": "post", "address": {**ADDRESS, "country": "FR"}}}, 422, "not-shippable"),
+        ({"shipping": {"method": "parcel", "address": {**ADDRESS, "country": "FR"}}}, 422, "not-shippable"),
         ({"currency": "EUR"}, 422, "no-price"),
         ({"currency": "euro"}, 422, "bad-input"),
         ({"shipping": {"address": {**ADDRESS, "country": "GB\n"}}}, 422, "bad-input"),
@@ -220,7 +220,7 @@ def test_the_carts_page_asks_for_what_the_rules_need_and_nobody_pays_another_tot
         fields = form_of(page, "/checkout") | {
             "email": "a@example.com",
             "token": "tok_approve",
-            "method": "post",
+            "method": "parcel",
         }
         fields |= home | {"coupon": "spring2"}
         changed = browser.post("/checkout", data=fields)
